@@ -10,7 +10,7 @@ if(NOT EXISTS ${TORCH_DIR}/lib/libtorch_cpu.so)
 endif()
 
 # Our sources use the C++ interface of 2.11 to 2.13.
-file(STRINGS ${TORCH_DIR}/include/torch/csrc/api/include/torch/version.h torch_version_lines REGEX "define TORCH_VERSION_(MAJOR|MINOR) ")
+file(STRINGS ${TORCH_DIR}/include/torch/headeronly/version.h torch_version_lines REGEX "define TORCH_VERSION_(MAJOR|MINOR) ")
 string(REGEX REPLACE ".*MAJOR ([0-9]+).*MINOR ([0-9]+).*" "\\1.\\2" LOWRANK_TORCH_VERSION "${torch_version_lines}")
 if(LOWRANK_TORCH_VERSION VERSION_LESS 2.11 OR LOWRANK_TORCH_VERSION VERSION_GREATER 2.13)
   message(FATAL_ERROR "libtorch ${LOWRANK_TORCH_VERSION} in ${TORCH_DIR}: expected 2.11 to 2.13")

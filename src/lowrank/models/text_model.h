@@ -1,0 +1,82 @@
+// An encoder for text with its head, as the rest of the program sees it. Families are one file each (models.def); module
+// and parameter names equal the names in the Hugging Face checkpoint of the family's own class for the task.
+#pragma once
+
+#include <torch/nn/module.h>
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "lowrank/base/json.h"
+#include "lowrank/nn/packed.h"
+
+namespace lowrank::models {
+
+enum class HeadKind {
+  none,            // the bare encoder: embeddings only
+  single_label,    // softmax over labels
+  multi_label,     // one sigmoid a label
+  regression,      // one number
+};
+
+enum class Pooling { mean, cls };
+
+struct HeadOptions {
+  HeadKind kind = HeadKind::none;
+  std::vector<std::string> labels;      // of single_label and multi_label; regression has one output
+  uint64_t seed = 42;                   // of new parameters
+};
+
+class TextModel : public torch::nn::Module {
+ public:
+  /// Hidden states of the last layer, [N, D]. With `first_token_only` only each sequence's first token is
+  /// computed in the last layer (the rest of that layer is skipped): [B, D].
+  virtual at::Tensor encode(const nn::Packed& batch, bool first_token_only = false) = 0;
+  /// Head outputs [B, labels], float32. Error{invalid_argument} for a model without a head.
+  virtual at::Tensor logits(const nn::Packed& batch) = 0;
+
+  virtual int64_t width() const = 0;            // D
+  virtual int64_t max_length() const = 0;       // positions that the model knows
+  virtual int64_t vocabulary() const = 0;
+  /// The checkpoint class name in transformers: "BertForSequenceClassification".
+  virtual std::string architecture() const = 0;
+  /// Module names that belong to the head ("classifier", "pre_classifier"): never adapted by all-linear, always trained.
+  virtual std::vector<std::string> head_modules() const = 0;
+
+  const HeadOptions& head() const { return head_; }
+  /// Modules that the base checkpoint does not hold: initialised here, always trained, saved with the adapter.
+  const std::vector<std::string>& new_modules() const { return new_modules_; }
+  /// The checkpoint folder's config.json.
+  const Json& config() const { return config_; }
+
+ protected:
+  friend std::unique_ptr<TextModel> load_text_model(const std::filesystem::path&, const HeadOptions&, at::ScalarType);
+  HeadOptions head_;
+  std::vector<std::string> new_modules_;
+  Json config_;
+};
+
+/// Loads a Hugging Face folder (config.json, model.safetensors or shards). A checkpoint of the bare encoder and one of the
+/// same family with another head are both accepted; parameters that the file lacks must all belong to the head (else
+/// Error{file_format} that lists them), and tensors that nobody reads are an error too unless they belong to another head
+/// (listed in a log notice). All weights are cast to `dtype` and frozen, except new modules, which train in float32.
+std::unique_ptr<TextModel> load_text_model(const std::filesystem::path& folder, const HeadOptions& head,
+                                           at::ScalarType dtype = at::kFloat);
+
+/// The head stored in the folder itself (problem_type, id2label), when the checkpoint has one.
+HeadOptions stored_head(const std::filesystem::path& folder);
+
+/// [B, D] embeddings of the batch, unit length when `normalise`: mean over each sequence's tokens, or its first token.
+at::Tensor embed(TextModel& model, const nn::Packed& batch, Pooling pooling, bool normalise);
+
+/// Pooling and normalisation as sentence-transformers' modules.json says; mean and normalised when the folder has none.
+std::pair<Pooling, bool> stored_pooling(const std::filesystem::path& folder);
+
+/// Writes a model folder that transformers loads: config.json (labels, problem_type, architecture), model.safetensors, and the
+/// tokenizer's and other small files of `base_folder` copied as they are. Merged hosts are written merged.
+void save_text_model(const std::filesystem::path& folder, TextModel& model, const std::filesystem::path& base_folder);
+
+}  // namespace lowrank::models

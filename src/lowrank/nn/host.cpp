@@ -1,0 +1,93 @@
+#include "lowrank/nn/host.h"
+
+#include <ATen/ops/matmul.h>
+
+#include <algorithm>
+
+#include "lowrank/base/error.h"
+
+namespace lowrank::nn {
+
+std::optional<LowRankForm> Adapter::low_rank(const Host& /*host*/) const { return std::nullopt; }
+
+at::Tensor Adapter::forward(const at::Tensor& x, const at::Tensor& y0, const Host& host, const DropoutSource& /*dropout*/) {
+  if (const auto form = low_rank(host)) {
+    const at::Tensor y = host.add_expanded(y0, host.project(x, form->A), form->B, form->scale);
+    return form->gain.defined() ? host.scale_outputs(y, form->gain) : y;
+  }
+  return host.project(x, apply_to_weight(host.matrix()).to(y0.scalar_type()));
+}
+
+at::Tensor Host::forward(const at::Tensor& x, const RowKeys* keys) {
+  const bool plain = adapters_.empty() || is_merged();
+  if (!plain && adapters_.size() == 1) {
+    const Adapter& only = *adapters_.front().second;
+    if (keys == nullptr || !only.has_dropout()) {
+      if (const auto form = only.low_rank(*this)) {
+        if (auto y = fused(x, *form)) return *y;
+      }
+    }
+  }
+  at::Tensor y = base(x);
+  if (!plain) {
+    for (size_t i = 0; i < adapters_.size(); ++i) y = adapters_[i].second->forward(x, y, *this, {keys, salts_[i]});
+  }
+  return bias_.defined() ? add_bias(y) : y;
+}
+
+void Host::attach(const std::string& name, std::shared_ptr<Adapter> adapter, uint64_t salt) {
+  check(!is_merged(), ErrorKind::invalid_argument, "attach", "the layer is merged; unmerge it before attaching '{}'", name);
+  bool additive = adapter->is_additive();
+  for (const auto& [other, attached] : adapters_) {
+    check(other != name, ErrorKind::invalid_argument, "attach", "an adapter named '{}' is attached already", name);
+    additive = additive && attached->is_additive();
+  }
+  check(adapters_.empty() || additive, ErrorKind::invalid_argument, "attach",
+        "'{}' cannot share a layer with another adapter: at least one of them is not additive", name);
+  adapter->attached(*this);
+  adapters_.emplace_back(name, std::move(adapter));
+  salts_.push_back(salt);
+}
+
+void Host::detach(const std::string& name) {
+  const auto found = std::find_if(adapters_.begin(), adapters_.end(), [&](const auto& entry) { return entry.first == name; });
+  check(found != adapters_.end(), ErrorKind::invalid_argument, "detach", "no adapter named '{}' is attached", name);
+  check(!is_merged(), ErrorKind::invalid_argument, "detach", "the layer is merged; unmerge it before detaching '{}'", name);
+  salts_.erase(salts_.begin() + (found - adapters_.begin()));
+  adapters_.erase(found);
+}
+
+void Host::merge() {
+  if (is_merged() || adapters_.empty()) return;
+  const at::NoGradGuard no_grad;
+  const at::Tensor w = matrix();
+  at::Tensor merged = w.to(w.scalar_type() == at::kDouble ? at::kDouble : at::kFloat);
+  for (const auto& [name, adapter] : adapters_) merged = adapter->apply_to_weight(merged);
+  original_ = weight_;
+  set_weight(weight_from_matrix(merged).to(original_.options()).contiguous());
+}
+
+void Host::unmerge() {
+  if (!is_merged()) return;
+  set_weight(original_);
+  original_ = at::Tensor();
+}
+
+void Host::own(at::Tensor weight, at::Tensor bias) {
+  weight_ = register_parameter("weight", std::move(weight), /*requires_grad=*/false);
+  if (bias.defined()) bias_ = register_parameter("bias", std::move(bias), /*requires_grad=*/false);
+}
+
+void Host::set_weight(const at::Tensor& weight) { parameters_["weight"] = weight_ = weight; }
+
+void Host::set_bias(const at::Tensor& bias) { parameters_["bias"] = bias_ = bias; }
+
+std::vector<std::pair<std::string, Host*>> hosts_of(torch::nn::Module& root) {
+  std::vector<std::pair<std::string, Host*>> found;
+  for (const auto& entry : root.named_modules("", /*include_self=*/false)) {
+    if (auto* host = dynamic_cast<Host*>(entry.value().get())) found.emplace_back(entry.key(), host);
+  }
+  return found;
+}
+
+}  // namespace lowrank::nn

@@ -1,0 +1,37 @@
+#include "lowrank/nn/linear.h"
+
+#include <ATen/ops/linear.h>
+#include <ATen/ops/zeros.h>
+
+#include "lowrank/kernels/blocks.h"
+#include "lowrank/kernels/lowrank_linear.h"
+
+namespace lowrank::nn {
+
+Linear::Linear(int64_t in, int64_t out, bool with_bias) {
+  own(at::zeros({out, in}), with_bias ? at::zeros({out}) : at::Tensor());
+}
+
+HostShape Linear::shape() const { return {"linear", weight().size(0), weight().size(1), false}; }
+
+at::Tensor Linear::project(const at::Tensor& x, const at::Tensor& m, int64_t blocks) const {
+  const at::Tensor same = m.to(x.scalar_type());
+  return blocks == 1 ? at::linear(x, same) : kernels::project_blocks(x, same, blocks);
+}
+
+at::Tensor Linear::add_expanded(const at::Tensor& y0, const at::Tensor& h, const at::Tensor& m, double scale, int64_t blocks) const {
+  return kernels::add_expanded_blocks(y0, blocks == 1 ? h.unsqueeze(0) : h, m.to(y0.scalar_type()), scale);
+}
+
+at::Tensor Linear::scale_outputs(const at::Tensor& y, const at::Tensor& gain) const { return y * gain.to(y.scalar_type()); }
+
+at::Tensor Linear::base(const at::Tensor& x) const { return at::linear(x, weight()); }
+
+at::Tensor Linear::add_bias(const at::Tensor& y) const { return y + bias(); }
+
+std::optional<at::Tensor> Linear::fused(const at::Tensor& x, const LowRankForm& form) const {
+  if (weight().requires_grad()) return std::nullopt;
+  return kernels::lowrank_linear(x, weight(), bias(), form.A, form.B, form.scale, form.gain);
+}
+
+}  // namespace lowrank::nn

@@ -1,0 +1,52 @@
+#include "lowrank/tensor/random.h"
+
+#include <ATen/ops/empty.h>
+#include <ATen/core/grad_mode.h>
+
+#include <cmath>
+
+namespace lowrank::tensor {
+
+namespace {
+
+template <class Draw>
+void fill_(at::Tensor& target, Draw&& draw) {
+  const at::NoGradGuard no_grad;
+  at::Tensor values = at::empty(target.sizes(), at::kDouble);
+  double* out = values.mutable_data_ptr<double>();
+  for (int64_t i = 0; i < values.numel(); ++i) out[i] = draw();
+  target.copy_(values);
+}
+
+}  // namespace
+
+void fill_uniform_(at::Tensor& target, double low, double high, RandomStream stream) {
+  fill_(target, [&] { return low + (high - low) * stream.uniform(); });
+}
+
+void fill_normal_(at::Tensor& target, double mean, double deviation, RandomStream stream) {
+  fill_(target, [&] { return mean + deviation * stream.normal(); });
+}
+
+void fill_kaiming_(at::Tensor& target, RandomStream stream) {
+  const double fan_in = static_cast<double>(target.numel()) / static_cast<double>(target.size(0));
+  const double bound = 1.0 / std::sqrt(fan_in);
+  fill_uniform_(target, -bound, bound, stream);
+}
+
+at::Tensor dropout_mask(at::IntArrayRef shape, double p, RandomStream stream, const at::TensorOptions& options) {
+  at::Tensor mask = at::empty(shape, at::kFloat);
+  float* out = mask.mutable_data_ptr<float>();
+  const auto kept = static_cast<float>(1.0 / (1.0 - p));
+  // 53 random bits a draw would be spent on one coin; 16 bits are enough for a probability (error under 1.6e-5).
+  const auto threshold = static_cast<uint64_t>(p * 65536.0);
+  uint64_t bits = 0;
+  for (int64_t i = 0; i < mask.numel(); ++i) {
+    if (i % 4 == 0) bits = stream.next_u64();
+    out[i] = (bits & 0xFFFF) < threshold ? 0.0F : kept;
+    bits >>= 16;
+  }
+  return mask.to(options);
+}
+
+}  // namespace lowrank::tensor

@@ -1,0 +1,98 @@
+#include "lowrank/tensor/runtime.h"
+
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <sched.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+#include <limits>
+
+#include "lowrank/base/error.h"
+
+namespace lowrank::tensor {
+
+namespace {
+
+/// The number behind `key` in a file of "Key:  123 kB" lines; -1 when absent.
+int64_t kilobytes_of(const char* path, std::string_view key) {
+  std::ifstream file(path);
+  std::string line;
+  while (std::getline(file, line)) {
+    if (line.starts_with(key)) return std::stoll(line.substr(key.size() + 1));
+  }
+  return -1;
+}
+
+int64_t cgroup_free_bytes() {
+  std::ifstream limit_file("/sys/fs/cgroup/memory.max"), used_file("/sys/fs/cgroup/memory.current");
+  int64_t limit = 0, used = 0;
+  if (!(limit_file >> limit) || !(used_file >> used)) return std::numeric_limits<int64_t>::max();
+  return std::max<int64_t>(0, limit - used);
+}
+
+int usable_processors() {
+  cpu_set_t set;
+  return sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
+}
+
+/// The value of the first "key : value" line of /proc/cpuinfo.
+std::string cpuinfo(std::string_view key) {
+  std::ifstream file("/proc/cpuinfo");
+  std::string line;
+  while (std::getline(file, line)) {
+    if (line.starts_with(key)) return line.substr(std::min(line.size(), line.find(':') + 2));
+  }
+  return "unknown";
+}
+
+bool has_cpu_flag(std::string_view flag) {
+  const std::string flags = " " + cpuinfo("flags") + " ";
+  return flags.find(fmt::format(" {} ", flag)) != std::string::npos;
+}
+
+std::string_view vector_units() {
+  for (const std::string_view flag : {"amx_bf16", "avx512_bf16", "avx512f", "avx2"}) {
+    if (has_cpu_flag(flag)) return flag;
+  }
+  return "baseline";
+}
+
+}  // namespace
+
+void initialise_runtime(int64_t threads) {
+  at::set_num_threads(threads > 0 ? static_cast<int>(threads) : usable_processors());
+  at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/true);
+  // Filling every fresh buffer is a debugging aid that costs a pass over memory.
+  at::globalContext().setDeterministicFillUninitializedMemory(false);
+}
+
+c10::Device parse_device(std::string_view name) {
+  if (name == "auto") return at::hasCUDA() ? c10::Device(c10::kCUDA, 0) : c10::Device(c10::kCPU);
+  if (name == "cpu") return c10::kCPU;
+  if (name == "cuda" || name.starts_with("cuda:")) {
+    check(at::hasCUDA(), ErrorKind::unsupported, "--device", "expected a CUDA device, but libtorch finds none here");
+    return name == "cuda" ? c10::Device(c10::kCUDA, 0) : c10::Device(std::string(name));
+  }
+  fail(ErrorKind::invalid_argument, "--device", fmt::format("expected auto, cpu, cuda or cuda:N, got '{}'", name));
+}
+
+int64_t resident_bytes() { return 1024 * kilobytes_of("/proc/self/status", "VmRSS:"); }
+
+int64_t peak_resident_bytes() { return 1024 * kilobytes_of("/proc/self/status", "VmHWM:"); }
+
+void reset_peak_resident() { std::ofstream("/proc/self/clear_refs") << "5"; }
+
+int64_t available_bytes() { return std::min(1024 * kilobytes_of("/proc/meminfo", "MemAvailable:"), cgroup_free_bytes()); }
+
+bool prefers_bfloat16(c10::Device device) {
+  return device.is_cuda() || has_cpu_flag("amx_bf16") || has_cpu_flag("avx512_bf16");
+}
+
+std::string machine_description() {
+  return fmt::format("{}, {} threads, {}", cpuinfo("model name"), at::get_num_threads(), vector_units());
+}
+
+}  // namespace lowrank::tensor
