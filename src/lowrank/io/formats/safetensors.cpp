@@ -56,7 +56,7 @@ class HeaderReader {
     wrong("null");
   }
   bool boolean(bool value) { wrong(value ? "true" : "false"); }
-  bool number_float(double, const std::string& text) { wrong(fmt::format("the number {}", text)); }
+  bool number_float(double, const std::string& text) { wrong(fmt::format("the number {}", quote(text))); }
   bool number_integer(int64_t value) { wrong(fmt::format("the negative number {}", value)); }
   bool binary(std::vector<uint8_t>&) { wrong("binary data"); }
 
@@ -226,7 +226,7 @@ std::string layout_problem(const Entry& entry, int64_t cursor, std::string_view 
   if (begin == cursor && static_cast<uint64_t>(end) <= data_size && size == end - begin && aligned) return {};
 
   const std::string name = quote(entry.name);
-  const std::string kind = fmt::format("{} [{}]", to_string(*entry.dtype), fmt::join(*entry.shape, ", "));
+  const std::string kind = describe(*entry.dtype, *entry.shape);
   if (begin > end) return fmt::format("tensor {}: data_offsets end ({}) before they begin ({})", name, end, begin);
   if (begin < cursor) return fmt::format("tensor {} overlaps tensor {}", name, quote(before));
   if (begin > cursor) return fmt::format("{} bytes before tensor {} belong to no tensor", begin - cursor, name);
@@ -257,6 +257,12 @@ std::string name_problem(std::string_view name) {
     if (c < 0x20 || c == 0x7F || c1) return "holds a control character";
   }
   return {};
+}
+
+std::string describe(DType dtype, std::span<const int64_t> shape) {
+  constexpr size_t kShown = 8;
+  const auto first = shape.first(std::min(shape.size(), kShown));
+  return fmt::format("{} [{}{}]", to_string(dtype), fmt::join(first, ", "), shape.size() > kShown ? ", …" : "");
 }
 
 std::optional<int64_t> checked_bytes(DType dtype, std::span<const int64_t> shape) {

@@ -24,6 +24,9 @@ std::string name_problem(std::string_view name);
 /// A name quoted for a message: control characters escaped, long ones cut.
 std::string quote(std::string_view name);
 
+/// "F32 [2, 3]"; of more than 8 dimensions the first 8.
+std::string describe(DType dtype, std::span<const int64_t> shape);
+
 /// Bytes of a tensor, or nothing when a dimension is negative or the size overflows.
 std::optional<int64_t> checked_bytes(DType dtype, std::span<const int64_t> shape);
 

@@ -35,7 +35,7 @@ void verify(const std::vector<TensorOut>& sorted, std::string_view where) {
       problems.add(fmt::format("tensor name {} {}", name, problem));
     }
     const auto size = checked_bytes(tensor.dtype, tensor.shape);
-    const std::string kind = fmt::format("{} [{}]", to_string(tensor.dtype), fmt::join(tensor.shape, ", "));
+    const std::string kind = describe(tensor.dtype, tensor.shape);
     if (!size) {
       problems.add(fmt::format("tensor {}: the shape of {} is negative or overflows", name, kind));
     } else if (static_cast<size_t>(*size) != tensor.bytes.size()) {
