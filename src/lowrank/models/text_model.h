@@ -35,8 +35,11 @@ class TextModel : public torch::nn::Module {
   /// Hidden states of the last layer, [N, D]. With `first_token_only` only each sequence's first token is
   /// computed in the last layer (the rest of that layer is skipped): [B, D].
   virtual at::Tensor encode(const nn::Packed& batch, bool first_token_only = false) = 0;
-  /// Head outputs [B, labels], float32. Error{invalid_argument} for a model without a head.
-  virtual at::Tensor logits(const nn::Packed& batch) = 0;
+  /// The head alone: outputs [B, labels], float32, from encode(batch, true) [B, D]; a pooler counts as part of the head.
+  /// Error{invalid_argument} for a model without a head. With a frozen encoder its inputs are computed once and kept.
+  virtual at::Tensor classify(const at::Tensor& first_states) = 0;
+  /// classify(encode(batch, true)).
+  at::Tensor logits(const nn::Packed& batch) { return classify(encode(batch, /*first_token_only=*/true)); }
 
   virtual int64_t width() const = 0;            // D
   virtual int64_t max_length() const = 0;       // positions that the model knows
