@@ -25,6 +25,22 @@ TEST(ParseJson, RefusesAbsurdNesting) {
   EXPECT_LOWRANK_ERROR(parse_json(std::string(300, '[') + std::string(300, ']'), "x"), ErrorKind::file_format, "nested deeper");
 }
 
+TEST(ParseJson, RefusesWhatFollowsANulByte) {
+  EXPECT_LOWRANK_ERROR(parse_json(std::string_view("{}\0garbage", 10), "x"), ErrorKind::file_format, "a NUL byte at byte 2");
+}
+
+TEST(ParseJson, BuildsEveryKindOfValue) {
+  const std::string text = R"({"o":{"a":[1,-2,3.5,"é",true,false,null,[],{}]},"big":18446744073709551615})";
+  EXPECT_EQ(parse_json(text, "x").dump(), text);
+}
+
+TEST(ParseJson, TakesTimeInProportionToTheNumberOfKeys) {
+  std::string text = "{\"k0\":0";
+  for (int i = 1; i < 200000; ++i) text += fmt::format(",\"k{}\":{}", i, i);
+  const Json value = parse_json(text + "}", "x");  // a search for each key among the earlier ones takes minutes
+  EXPECT_EQ(value.size(), 200000U);
+}
+
 TEST(JsonGet, FallsBackAndChecksTypes) {
   const Json value = parse_json(R"({"r": 8, "name": null})", "t");
   EXPECT_EQ(json_get<int>(value, "r", 1, "t"), 8);
