@@ -186,6 +186,10 @@ class HeaderReader {
 std::optional<size_t> first_invalid_utf8(std::string_view text) {
   const auto* bytes = reinterpret_cast<const utf8proc_uint8_t*>(text.data());
   for (size_t at = 0; at < text.size();) {
+    if (bytes[at] < 0x80) {
+      ++at;
+      continue;
+    }
     utf8proc_int32_t point = 0;
     const auto used = utf8proc_iterate(bytes + at, static_cast<utf8proc_ssize_t>(text.size() - at), &point);
     if (used <= 0) return at;
