@@ -1,0 +1,144 @@
+#include <algorithm>
+
+#include "lowrank/data/report.h"
+
+namespace lowrank::data {
+
+namespace {
+
+constexpr size_t kWidth = 100;
+
+void line(std::string& out, std::string_view name, std::string_view text) {
+  out += fmt::format("  {:<12}{}\n", name, text);
+}
+
+/// `items` separated by ", ", broken at kWidth, all under the first.
+void wrapped(std::string& out, std::string_view name, const std::vector<std::string>& items) {
+  std::string row;
+  for (size_t i = 0; i < items.size(); ++i) {
+    const std::string item = items[i] + (i + 1 < items.size() ? ", " : "");
+    if (!row.empty() && 14 + row.size() + item.size() > kWidth) {
+      line(out, name, row);
+      name = "";
+      row.clear();
+    }
+    row += item;
+  }
+  line(out, name, row);
+}
+
+std::string first_items(std::vector<std::string> items, size_t shown) {
+  if (items.size() <= shown) return fmt::format("{}", fmt::join(items, ", "));
+  const size_t more = items.size() - shown;
+  items.resize(shown);
+  return fmt::format("{}, … {} more", fmt::join(items, ", "), more);
+}
+
+void list_sources(std::string& out, const DataReport& report) {
+  for (const auto& file : report.files) {
+    line(out, &file == report.files.data() ? "files" : "",
+         fmt::format("{}  {} rows, {}{}", file.path, file.rows, file.format,
+                     file.blank_lines == 0 ? "" : fmt::format(", {} blank lines skipped", file.blank_lines)));
+  }
+  const std::string classes = report.labels.empty() ? "" : fmt::format(", {} labels", report.labels.size());
+  line(out, "task", fmt::format("{}{}{}", to_string(report.task), classes, report.task_detected ? " (detected)" : ""));
+  std::vector<std::string> columns = {"text: " + report.text_column};
+  if (!report.text_pair_column.empty()) columns.push_back("pair: " + report.text_pair_column);
+  if (!report.label_column.empty()) columns.push_back("label: " + report.label_column);
+  for (const auto& name : report.unused_columns) columns.push_back(fmt::format("unused: '{}'", name));
+  if (!report.detected.empty()) columns.push_back(fmt::format("detected: {}", fmt::join(report.detected, " and ")));
+  wrapped(out, "columns", columns);
+  if (report.was_split) line(out, "split", fmt::format("stratified, seed {}", report.split_seed));
+}
+
+void list_lengths(std::string& out, const DataReport& report) {
+  out += fmt::format("\n  {:<12}{:>9}{:>12}{:>8}{:>7}{:>8}{:>7}{:>7}{:>9}\n", "tokens", "rows", "tokens", "mean", "min",
+                     "median", "p95", "max", "cut rows");
+  for (const Part part : {Part::train, Part::validation, Part::test}) {
+    const auto& stats = report.lengths[static_cast<size_t>(part)];
+    out += fmt::format("  {:<12}{:>9}{:>12}{:>8.1f}{:>7}{:>8}{:>7}{:>7}{:>9}\n", to_string(part), stats.rows,
+                       stats.tokens, stats.mean, stats.min, stats.median, stats.p95, stats.max, stats.truncated_rows);
+  }
+  int64_t most = 1;
+  for (const auto& bin : report.histogram) most = std::max(most, bin.rows);
+  out += "\n";
+  for (const auto& bin : report.histogram) {
+    std::string bar;
+    for (int64_t i = 0; i < (bin.rows * 40 + most - 1) / most; ++i) bar += "█";
+    out += fmt::format("  {:>5} – {:<5} {:>8}  {}\n", bin.low, bin.high, bin.rows, bar);
+  }
+}
+
+void list_labels(std::string& out, const DataReport& report) {
+  if (report.labels.empty()) return;
+  const auto& first = report.labels.front().rows;
+  if (std::all_of(report.labels.begin(), report.labels.end(), [&](const auto& item) { return item.rows == first; })) {
+    out += fmt::format("\n  labels      each with {} training, {} validation, {} test rows\n", first[0], first[1],
+                       first[2]);
+    std::vector<std::string> names;
+    for (const auto& item : report.labels) names.push_back(item.label);
+    return wrapped(out, "", names);
+  }
+  constexpr size_t kShown = 40;
+  size_t width = 10;
+  const size_t shown = std::min(report.labels.size(), kShown);
+  for (size_t i = 0; i < shown; ++i) width = std::max(width, report.labels[i].label.size());
+  out += fmt::format("\n  {:<{}}{:>9}{:>12}{:>8}\n", "labels", width + 2, "train", "validation", "test");
+  for (size_t i = 0; i < shown; ++i) {
+    const auto& [label, rows] = report.labels[i];
+    out += fmt::format("  {:<{}}{:>9}{:>12}{:>8}\n", label, width + 2, rows[0], rows[1], rows[2]);
+  }
+  if (report.labels.size() > shown) out += fmt::format("  … and {} more labels\n", report.labels.size() - shown);
+}
+
+void repeats(std::string& out, std::string_view name, const std::string& summary,
+             const std::vector<RepeatedText>& texts) {
+  line(out, name, summary);
+  constexpr size_t kShown = 3;
+  for (size_t i = 0; i < std::min(texts.size(), kShown); ++i) {
+    line(out, "",
+         fmt::format("  \"{}\" ({}) at {}", texts[i].text, first_items(texts[i].labels, 3),
+                     first_items(texts[i].places, 3)));
+  }
+}
+
+void list_checks(std::string& out, const DataReport& report) {
+  out += "\n";
+  std::string cut = "none";
+  if (report.truncated_rows > 0) {
+    int64_t tokens = 0;
+    for (const auto& stats : report.lengths) tokens += stats.cut_tokens;
+    std::vector<std::string> rows;
+    for (const auto& row : report.truncated) rows.push_back(fmt::format("{} ({} tokens)", row.place, row.tokens));
+    cut = fmt::format("{} rows at {} tokens, {} tokens lost; longest {}", report.truncated_rows, report.max_length,
+                      tokens, first_items(rows, 3));
+  }
+  line(out, "cut", cut);
+  repeats(
+      out, "duplicates",
+      report.duplicate_rows == 0 ? "none" : fmt::format("{} rows repeat another of their part", report.duplicate_rows),
+      report.duplicates);
+  repeats(
+      out, "conflicts",
+      report.conflicting_texts == 0 ? "none" : fmt::format("{} texts carry different labels", report.conflicting_texts),
+      report.conflicts);
+  std::string leakage =
+      report.leaked_texts == 0 ? "none" : fmt::format("{} texts are in two parts", report.leaked_texts);
+  if (report.dropped_rows > 0) leakage += fmt::format("; {} rows dropped for it", report.dropped_rows);
+  repeats(out, "leakage", leakage, report.leaks);
+  for (const auto& warning : report.warnings) line(out, "warning", warning);
+  line(out, "sha256", report.hash);
+}
+
+}  // namespace
+
+std::string DataReport::to_text() const {
+  std::string out = "Data\n";
+  list_sources(out, *this);
+  list_lengths(out, *this);
+  list_labels(out, *this);
+  list_checks(out, *this);
+  return out;
+}
+
+}  // namespace lowrank::data
