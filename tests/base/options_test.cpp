@@ -60,6 +60,14 @@ TEST(Options, TextThatIsNoNumberIsRefused) {
                        "option 'rank': expected a whole number, got \"many\"");
 }
 
+TEST(Options, EmptyNumberListReadsNumbersFromText) {
+  std::vector<int64_t> layers;
+  OptionTable table;
+  table.add("layers", layers, "numbers");
+  table.at("layers", "--").set_text("4,5", "--layers");
+  EXPECT_EQ(layers, (std::vector<int64_t>{4, 5}));
+}
+
 TEST(Options, ResolvedIsSorted) {
   Settings s;
   EXPECT_EQ(table_for(s).resolved().dump(),

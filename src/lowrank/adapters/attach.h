@@ -16,8 +16,9 @@ struct Attached {
   ModuleOptions options;
 };
 
-/// What an attached adapter is made of; keeps the model's hosts alive no longer than the model.
+/// What an attached adapter is made of; refers to the model's hosts, so the model must outlive it.
 struct AdapterSet {
+  std::string name;
   AdapterConfig config;
   std::vector<Attached> modules;
   std::vector<std::pair<std::string, at::Tensor>> biases;   // base biases that train, by parameter name (bias all/lora_only)
@@ -27,14 +28,28 @@ struct AdapterSet {
   int64_t parameter_count() const;
 };
 
-/// The modules that `targets` and `exclude` choose among the hosts of `model`; `heads` are module names (the new output
-/// layers) that all-linear leaves out. Throws Error{invalid_argument} listing near misses when a target matches nothing,
-/// and Error{unsupported} when the method cannot adapt a chosen host.
-std::vector<std::pair<std::string, nn::Host*>> choose_hosts(torch::nn::Module& model, const AdapterConfig& config,
-                                                            const std::vector<std::string>& heads);
+/// Who wrote the configuration. A user's mistakes are errors; a file's list may also name layers that this model lacks
+/// (PEFT writes such lists), which is logged: its tensors decide whether it fits.
+enum class Origin { user, file };
 
-/// Attaches a fresh adapter named `name` to every chosen host.
+/// The hosts that the configuration's targets, exclusions and layer numbers choose, in module order. `heads` are modules
+/// that train in full, so they are never adapted. Throws Error{invalid_argument} with near misses for every target or exclusion
+/// that matches nothing or no adaptable layer, and Error{unsupported} when the method cannot adapt a chosen host.
+std::vector<std::pair<std::string, nn::Host*>> choose_hosts(torch::nn::Module& model, const AdapterConfig& config,
+                                                            const std::vector<std::string>& heads, Origin origin = Origin::user);
+
+/// Parameter names of the base biases that `config.bias` trains: every "bias" outside the heads, or those of `hosts`.
+std::vector<std::string> trained_biases(torch::nn::Module& model, const AdapterConfig& config,
+                                        const std::vector<std::pair<std::string, nn::Host*>>& hosts,
+                                        const std::vector<std::string>& heads);
+
+/// Attaches a fresh adapter named `name` to every chosen host and lets the chosen biases train. Also throws
+/// Error{invalid_argument} for a rank that is larger than a layer and for a pattern that matches no chosen module. When it
+/// throws the model is as before.
 AdapterSet attach(torch::nn::Module& model, const AdapterConfig& config, const std::vector<std::string>& heads,
-                  const std::string& name = "default");
+                  const std::string& name = "default", Origin origin = Origin::user);
+
+/// Takes the set's adapters off their hosts and freezes its biases again; values that biases learned stay.
+void detach(const AdapterSet& set);
 
 }  // namespace lowrank::adapters

@@ -122,8 +122,7 @@ void Option::set_text(std::string_view text, std::string_view origin) {
   }
   if (is_list_) {
     Json list = Json::array();
-    const bool numbers = !default_.empty() && default_.front().is_number();
-    for (const auto& part : split_commas(text)) list.push_back(numbers ? number_from(part) : Json(part));
+    for (const auto& part : split_commas(text)) list.push_back(holds_numbers_ ? number_from(part) : Json(part));
     return set(list, origin);
   }
   set(default_.is_number() ? number_from(text) : Json(std::string(text)), origin);

@@ -48,7 +48,7 @@ class Option {
 
   std::string name_, help_, group_, origin_ = "built-in";
   Json default_;
-  bool is_flag_ = false, is_list_ = false;
+  bool is_flag_ = false, is_list_ = false, holds_numbers_ = false;
   double low_ = -std::numeric_limits<double>::infinity(), high_ = std::numeric_limits<double>::infinity();
   std::vector<std::string> choices_;
   std::function<Json()> get_;
@@ -81,9 +81,9 @@ Option& OptionTable::add(std::string name, T& target, std::string help) {
   option.name_ = std::move(name);
   option.help_ = std::move(help);
   option.is_flag_ = std::is_same_v<T, bool>;
-  option.is_list_ = std::is_same_v<T, std::vector<std::string>> || std::is_same_v<T, std::vector<double>> ||
-                    std::is_same_v<T, std::vector<int64_t>>;
   option.default_ = Json(target);
+  option.is_list_ = option.default_.is_array();
+  option.holds_numbers_ = std::is_same_v<T, std::vector<double>> || std::is_same_v<T, std::vector<int64_t>>;
   option.get_ = [&target] { return Json(target); };
   option.assign_ = [&target](const Json& value) { target = value.get<T>(); };
   return insert(std::move(option));
