@@ -93,10 +93,18 @@ struct AddExpandedBlocks : torch::autograd::Function<AddExpandedBlocks> {
 
 }  // namespace
 
-at::Tensor project_blocks(const at::Tensor& x, const at::Tensor& m, int64_t blocks) { return ProjectBlocks::apply(x, m, blocks); }
+at::Tensor project_blocks(const at::Tensor& x, const at::Tensor& m, int64_t blocks) {
+  if (m.defined()) return ProjectBlocks::apply(x, m, blocks);
+  auto shape = x.sizes().vec();
+  shape.back() /= blocks;
+  shape.insert(shape.begin(), blocks);
+  return blocks_of(x, blocks).reshape(shape);
+}
 
 at::Tensor add_expanded_blocks(const at::Tensor& y0, const at::Tensor& h, const at::Tensor& m, double scale) {
-  return AddExpandedBlocks::apply(y0, h, m, scale);
+  if (m.defined()) return AddExpandedBlocks::apply(y0, h, m, scale);
+  blocks_of(y0, h.size(0)).add_(h.reshape({h.size(0), -1, h.size(-1)}), scale);
+  return y0;
 }
 
 }  // namespace lowrank::kernels

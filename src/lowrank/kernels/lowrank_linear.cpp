@@ -2,6 +2,7 @@
 
 #include <ATen/ops/addmm.h>
 #include <ATen/ops/mm.h>
+#include <ATen/ops/where.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 namespace lowrank::kernels {
@@ -13,11 +14,12 @@ using torch::autograd::tensor_list;
 
 at::Tensor rows_of(const at::Tensor& x) { return x.reshape({-1, x.size(-1)}); }
 
-// The layer's output is kept for its successor anyway, so dgain is taken from it instead of keeping x·W'ᵀ as well.
+// The layer's output is kept for its successor anyway, so dgain is taken from it instead of keeping x·W'ᵀ as well. A gain of
+// exactly 0 is that of a row without any weight, whose gradient is 0.
 at::Tensor gain_gradient(const at::Tensor& dy, const at::Tensor& y, const at::Tensor& bias, const at::Tensor& gain) {
   at::Tensor total = (dy * y).sum(0, false, at::kFloat);
   if (bias.defined()) total = total - bias.to(at::kFloat) * dy.sum(0, false, at::kFloat);
-  return total / gain.to(at::kFloat);
+  return at::where(gain == 0, 0, total / gain.to(at::kFloat));
 }
 
 struct LowRankLinear : torch::autograd::Function<LowRankLinear> {

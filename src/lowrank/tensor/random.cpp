@@ -34,19 +34,4 @@ void fill_kaiming_(at::Tensor& target, RandomStream stream) {
   fill_uniform_(target, -bound, bound, stream);
 }
 
-at::Tensor dropout_mask(at::IntArrayRef shape, double p, RandomStream stream, const at::TensorOptions& options) {
-  at::Tensor mask = at::empty(shape, at::kFloat);
-  float* out = mask.mutable_data_ptr<float>();
-  const auto kept = static_cast<float>(1.0 / (1.0 - p));
-  // 53 random bits a draw would be spent on one coin; 16 bits are enough for a probability (error under 1.6e-5).
-  const auto threshold = static_cast<uint64_t>(p * 65536.0);
-  uint64_t bits = 0;
-  for (int64_t i = 0; i < mask.numel(); ++i) {
-    if (i % 4 == 0) bits = stream.next_u64();
-    out[i] = (bits & 0xFFFF) < threshold ? 0.0F : kept;
-    bits >>= 16;
-  }
-  return mask.to(options);
-}
-
 }  // namespace lowrank::tensor

@@ -15,7 +15,4 @@ void fill_normal_(at::Tensor& target, double mean, double deviation, RandomStrea
 /// torch's kaiming_uniform_(a=√5): uniform in ±1/√fan_in, fan_in = the product of all dimensions but the first.
 void fill_kaiming_(at::Tensor& target, RandomStream stream);
 
-/// A mask of `shape` with 1/(1-p) where kept and 0 where dropped; element i of item k depends on (stream, i) alone.
-at::Tensor dropout_mask(at::IntArrayRef shape, double p, RandomStream stream, const at::TensorOptions& options);
-
 }  // namespace lowrank::tensor
