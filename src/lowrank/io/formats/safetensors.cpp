@@ -239,7 +239,7 @@ std::string layout_problem(const Entry& entry, int64_t cursor, std::string_view 
   }
   if (!size) return fmt::format("tensor {}: the size of {} overflows", name, kind);
   if (size != end - begin) return fmt::format("tensor {}: {} takes {} bytes, but data_offsets span {}", name, kind, *size, end - begin);
-  return fmt::format("tensor {} is unaligned: {} at byte {} of the file; load and save it with safetensors 0.3 or newer", name, kind,
+  return fmt::format("tensor {} is unaligned: {} at byte {} of the file; load and save it with safetensors 0.3.1 or newer", name, kind,
                      data_start + static_cast<size_t>(begin));
 }
 
