@@ -22,8 +22,7 @@ struct Token {
 
 struct Tokens {
   std::vector<Token> list;
-  int64_t full = 0;      // before truncation
-  int64_t measured = 0;  // what the reference has when it truncates: it stops at the piece that reaches the maximal length
+  int64_t full = 0;  // before truncation
 };
 
 // Byte ranges of a text to ranges of code points.
@@ -48,16 +47,6 @@ class CodePointIndex {
   std::vector<uint32_t> index_;  // by byte; empty for ASCII
 };
 
-int64_t measured_length(const PreTokenized& in, const std::vector<int64_t>& counts, int64_t max_length, bool from_left) {
-  int64_t total = 0;
-  for (size_t i = 0; i < counts.size(); ++i) {
-    const size_t at = from_left ? i : counts.size() - 1 - i;
-    total += counts[at];
-    if (in.pieces[at].added_id < 0 && total >= max_length) break;
-  }
-  return total;
-}
-
 Tokens tokenize(const State& state, std::string_view text) {
   const std::string repaired = is_utf8(text) ? std::string() : repair_utf8(text);
   if (!repaired.empty()) text = repaired;
@@ -67,14 +56,12 @@ Tokens tokenize(const State& state, std::string_view text) {
   const CodePointIndex index(text);
   Tokens out;
   std::vector<ModelToken> found;
-  std::vector<int64_t> counts;
   const bool trims = !state.post_processor.trims.empty();
   for (const Piece& piece : pieces.pieces) {
     const Normalized& source = pieces.sources[piece.source];
     if (piece.added_id >= 0) {
       const Margins margins = trims ? margins_of(pieces.text(piece)) : Margins{};
       out.list.push_back({piece.added_id, index.convert(source.original(piece.begin, piece.end)), margins});
-      counts.push_back(1);
       continue;
     }
     found.clear();
@@ -83,10 +70,8 @@ Tokens tokenize(const State& state, std::string_view text) {
       const Margins margins = trims ? state.margins[static_cast<size_t>(id)] : Margins{};
       out.list.push_back({id, index.convert(source.original(piece.begin + begin, piece.begin + end)), margins});
     }
-    counts.push_back(static_cast<int64_t>(found.size()));
   }
-  out.full = out.measured = static_cast<int64_t>(out.list.size());
-  if (state.max_length > 0) out.measured = measured_length(pieces, counts, state.max_length, !state.truncate_left);
+  out.full = static_cast<int64_t>(out.list.size());
   return out;
 }
 
@@ -106,9 +91,9 @@ void truncate(const State& state, std::span<Tokens> texts) {
   check(room >= 0, ErrorKind::invalid_argument, "Tokenizer::encode", "a maximal length of {} tokens does not hold the {} special ones",
         state.max_length, state.post_processor.added(texts.size() == 2));
   if (texts.size() == 1) return keep(texts[0], room, state.truncate_left);
-  const bool swapped = texts[0].measured > texts[1].measured;
-  int64_t shorter = std::min(texts[0].measured, texts[1].measured);
-  if (texts[0].measured + texts[1].measured <= room) return;
+  const bool swapped = texts[0].full > texts[1].full;
+  int64_t shorter = std::min(texts[0].full, texts[1].full);
+  if (texts[0].full + texts[1].full <= room) return;
   int64_t longer = shorter > room ? shorter : std::max(shorter, room - shorter);
   if (shorter + longer > room) {
     shorter = room / 2;
