@@ -80,7 +80,7 @@ TEST_F(Prepare, ThreadsAndRepeatsChangeNothing) {
   int64_t reported = 0;
   const Split four =
       prepare(options, tokenizer_, [&](const Progress& progress) { reported = std::max(reported, progress.done); });
-  EXPECT_GT(reported, 0);
+  EXPECT_EQ(reported, 2000);
   EXPECT_EQ(one.report.hash, four.report.hash);
   ASSERT_EQ(one.train.size(), four.train.size());
   for (int64_t i = 0; i < one.train.size(); ++i) {
@@ -204,6 +204,22 @@ TEST_F(Prepare, EvaluationKeepsTheModelsLabels) {
   EXPECT_EQ(evaluation.report.lengths[2].rows, 2);
   EXPECT_LOWRANK_ERROR(prepare_evaluation(file, {}, Task::single_label, LabelSet{{"a", "c"}}, tokenizer_),
                        ErrorKind::file_format, "new.csv:2: label 'b'");
+}
+
+TEST_F(Prepare, OddLabelsAreWarnedOf) {
+  std::string numbers = "text,label\n", ids = "text,label\n";
+  for (int i = 0; i < 40; ++i) {
+    numbers += "w1 x" + std::to_string(i) + "," + std::to_string(i % 4) + "\n";
+    ids += "w1 x" + std::to_string(i) + ",id" + std::to_string(i) + "\n";
+  }
+  DataOptions options;
+  options.validation_fraction = options.test_fraction = 0;
+  options.data = write("numbers.csv", numbers);
+  EXPECT_THAT(prepare(options, tokenizer_).report.warnings, ElementsAre(HasSubstr("--task regression")));
+  options.data = write("ids.csv", ids);
+  const auto warnings = prepare(options, tokenizer_).report.warnings;
+  EXPECT_THAT(warnings, ElementsAre(HasSubstr("40 labels with fewer than 5 train rows: id0, id1"),
+                                    HasSubstr("40 different labels in 40 training rows: does column 'label'")));
 }
 
 TEST_F(Prepare, ReportPrintsAsATable) {

@@ -52,7 +52,7 @@ DataReport sample() {
   report.truncated = {{"train.csv:7", 300, 172}};
   report.max_length = 128;
   report.conflicting_texts = 1;
-  report.conflicts = {{"free money", {"train.csv:2", "train.csv:9"}, {"ham", "spam"}}};
+  report.conflicts = {{"free money", 12, {"train.csv:2", "train.csv:9"}, {"ham", "spam"}}};
   report.warnings = {"1 labels have no test rows: spam"};
   report.hash = "ab12";
   return report;
@@ -60,10 +60,10 @@ DataReport sample() {
 
 TEST(DataReport, TextSaysEverythingCounted) {
   const std::string text = sample().to_text();
-  EXPECT_THAT(text, HasSubstr("train.csv  12 rows, csv, 1 blank lines skipped"));
+  EXPECT_THAT(text, HasSubstr("train.csv  12 rows, csv, 1 blank line skipped"));
   EXPECT_THAT(text, HasSubstr("unused: 'id'"));
-  EXPECT_THAT(text, HasSubstr("1 rows at 128 tokens, 172 tokens lost; longest train.csv:7 (300 tokens)"));
-  EXPECT_THAT(text, HasSubstr("\"free money\" (ham, spam) at train.csv:2, train.csv:9"));
+  EXPECT_THAT(text, HasSubstr("1 row at 128 tokens, 172 tokens lost; longest train.csv:7 (300 tokens)"));
+  EXPECT_THAT(text, HasSubstr("\"free money\" (ham, spam) at train.csv:2, train.csv:9, … 10 more"));
   EXPECT_THAT(text, HasSubstr("no test rows: spam"));
   EXPECT_THAT(text, HasSubstr("ab12"));
   EXPECT_THAT(text, testing::Not(HasSubstr("\x1b")));

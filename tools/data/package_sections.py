@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Builds the section data set: predict a Debian or Ubuntu package's section from its one-line description.
 
-Reads the package index of this machine (`apt-cache dumpavail`) and writes train.jsonl, validation.jsonl, test.jsonl (an object
-a line: text, label, package) and about.json (settings, counts, hash). Fair by construction:
+Reads the package index of this machine (`apt-cache dumpavail`) and writes train.jsonl, validation.jsonl and test.jsonl
+(an object a line: text, label, package) and about.json (settings, counts, hash). Fair by construction:
   * a description is used once; descriptions that differ only in case, digits or punctuation count as the same one,
   * one that two sections carry is dropped, and so are transitional, dummy and meta packages, whose text says nothing,
   * all packages of one source package fall into one split ("Game X" never faces "Game X - data files"), and
@@ -130,7 +130,8 @@ def write(folder, files):
         return "unchanged"
     foreign = sorted(p.name for p in folder.iterdir() if p.name not in files) if folder.is_dir() else []
     if foreign:
-        sys.exit(f"[package_sections] {folder} holds other files ({', '.join(foreign[:5])})\n  hint: name a new folder with --out")
+        sys.exit(f"[package_sections] {folder} holds other files ({', '.join(foreign[:5])})\n"
+                 "  hint: name a new folder with --out")
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes tests/golden/data/csv.json: texts, and the records Python's csv module reads from them in strict mode (null: refused).
+"""Writes tests/golden/data/csv.json: texts, and the records Python's csv module reads in strict mode (null: refused).
 
 Chosen edge cases, tables written by csv.writer in its dialects, and short random texts over the characters that matter.
 """
@@ -11,8 +11,9 @@ import platform
 import random
 from pathlib import Path
 
-EDGES = ["", "\n", "a,b\n", "a,b", "a,b\r\nc,d\r\n", "a,b\rc,d\r", 'a,"b,c"\n', 'a,"b\nc"\nd,e\n', 'a,"b\r\nc"\r\nd,e', '"a""b",c\n', '""\n', '"",""\n',
-         ",\n", ",,", 'a,"', 'a,"b\nc', '"a"b,c\n', '5" disk,a "b" c\n', ' "a",b\n', "a,b\n\n\nc,d\n", '"é, ü","日本"\n', "a;b,c\n", '"a"\r\n"b"\r"c"\n']
+EDGES = ["", "\n", "a,b\n", "a,b", "a,b\r\nc,d\r\n", "a,b\rc,d\r", 'a,"b,c"\n', 'a,"b\nc"\nd,e\n', 'a,"b\r\nc"\r\nd,e',
+         '"a""b",c\n', '""\n', '"",""\n', ",\n", ",,", 'a,"', 'a,"b\nc', '"a"b,c\n', '5" disk,a "b" c\n', ' "a",b\n',
+         "a,b\n\n\nc,d\n", '"é, ü","日本"\n', "a;b,c\n", '"a"\r\n"b"\r"c"\n']
 
 
 def read(text, separator):
@@ -46,12 +47,14 @@ def main():
     arguments = parser.parse_args()
     rng = random.Random(7)
     cases = [(text, ",") for text in EDGES] + [written(rng) for _ in range(300)]
-    cases += [("".join(rng.choices('ab,"\n\r', weights=[2, 2, 3, 4, 2, 1], k=rng.randint(1, 14))), ",") for _ in range(1200)]
+    cases += [("".join(rng.choices('ab,"\n\r', weights=[2, 2, 3, 4, 2, 1], k=rng.randint(1, 14))), ",")
+              for _ in range(1200)]
     golden = {"reference": f"Python {platform.python_version()} csv, strict",
-              "cases": [{"text": text, "separator": separator, "records": read(text, separator)} for text, separator in cases]}
+              "cases": [{"text": t, "separator": s, "records": read(t, s)} for t, s in cases]}
     lines = ",\n".join(json.dumps(case, ensure_ascii=False) for case in golden["cases"])
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(f'{{"reference": {json.dumps(golden["reference"])}, "cases": [\n{lines}\n]}}\n', encoding="utf-8")
+    reference = json.dumps(golden["reference"])
+    arguments.out.write_text(f'{{"reference": {reference}, "cases": [\n{lines}\n]}}\n', encoding="utf-8")
     refused = sum(case["records"] is None for case in golden["cases"])
     print(f"{len(cases)} cases ({refused} refused) in {arguments.out}, {arguments.out.stat().st_size} bytes")
 

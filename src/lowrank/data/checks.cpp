@@ -38,7 +38,7 @@ std::string joined(std::vector<std::string> labels) {
 }
 
 RepeatedText describe(const Collection& collection, const std::vector<size_t>& group) {
-  RepeatedText item{shorten(collection.rows[group.front()].text, 60), {}, {}};
+  RepeatedText item{shorten(collection.rows[group.front()].text, 60), static_cast<int64_t>(group.size()), {}, {}};
   std::set<std::string> labels;
   for (const size_t row : group) {
     if (item.places.size() < DataReport::kListed) item.places.push_back(collection.places[row]);

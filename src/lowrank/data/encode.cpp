@@ -39,12 +39,14 @@ std::vector<EncodedRow> encode_rows(std::span<const Row> rows, Task task, const 
                                     int64_t threads, const ProgressSink& progress) {
   std::vector<EncodedRow> encoded(rows.size());
   std::atomic<size_t> next = 0;
+  const auto report = [&](size_t done) {
+    if (progress) progress({"tokenize", static_cast<int64_t>(done), static_cast<int64_t>(rows.size()), "rows", {}});
+  };
   const auto work = [&](bool reports) {
     for (size_t begin = next.fetch_add(kBlock); begin < rows.size(); begin = next.fetch_add(kBlock)) {
       const size_t end = std::min(begin + kBlock, rows.size());
       for (size_t i = begin; i < end; ++i) encoded[i] = encode_row(rows[i], task, tokenizer);
-      if (reports && progress)
-        progress({"tokenize", static_cast<int64_t>(end), static_cast<int64_t>(rows.size()), "rows", {}});
+      if (reports) report(end);
     }
   };
   const size_t blocks = (rows.size() + kBlock - 1) / kBlock;
@@ -53,6 +55,7 @@ std::vector<EncodedRow> encode_rows(std::span<const Row> rows, Task task, const 
   for (size_t i = 1; i < std::min(wanted, blocks); ++i) helpers.push_back(std::async(std::launch::async, work, false));
   work(true);
   for (auto& helper : helpers) helper.get();
+  report(rows.size());
   return encoded;
 }
 

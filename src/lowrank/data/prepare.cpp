@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <numeric>
 
 #include "lowrank/base/error.h"
 #include "lowrank/data/checks.h"
@@ -121,7 +122,7 @@ void count_labels(const Collection& rows, const LabelSet& labels, DataReport& re
   }
 }
 
-void warn(const Collection& rows, DataReport& report) {
+void warn_of_few(const Collection& rows, DataReport& report) {
   for (const Part part : kParts) {
     if (std::count(rows.parts.begin(), rows.parts.end(), part) == 0) continue;
     const int64_t enough = part == Part::train ? 5 : 1;
@@ -130,11 +131,27 @@ void warn(const Collection& rows, DataReport& report) {
       if (item.rows[static_cast<size_t>(part)] < enough) few.push_back(item.label);
     }
     if (few.empty()) continue;
-    const size_t number = few.size();
-    few.resize(std::min<size_t>(number, 5));
-    report.warnings.push_back(fmt::format("{} labels have {} {} rows: {}{}", number,
+    const auto number = static_cast<int64_t>(few.size());
+    few.resize(std::min<size_t>(few.size(), 5));
+    report.warnings.push_back(fmt::format("{} with {} {} rows: {}{}", counted(number, "label"),
                                           part == Part::train ? "fewer than 5" : "no", to_string(part),
                                           fmt::join(few, ", "), number > 5 ? ", …" : ""));
+  }
+}
+
+/// A wrong column or task seldom fails; it shows in the labels.
+void warn_of_odd_labels(const LabelSet& labels, DataReport& report) {
+  if (!report.task_detected || report.task != Task::single_label) return;
+  const int64_t training = std::accumulate(report.labels.begin(), report.labels.end(), int64_t{0},
+                                           [](int64_t sum, const auto& item) { return sum + item.rows[0]; });
+  if (training >= 20 && labels.size() * 2 > training) {
+    report.warnings.push_back(fmt::format("{} different labels in {}: does column '{}' hold the labels?", labels.size(),
+                                          counted(training, "training row"), report.label_column));
+  }
+  double value = 0;
+  const auto is_number = [&](const auto& name) { return parse_value(name, value); };
+  if (labels.size() > 2 && std::all_of(labels.names.begin(), labels.names.end(), is_number)) {
+    report.warnings.push_back("whole numbers as labels are taken as classes; --task regression takes them as values");
   }
 }
 
@@ -167,7 +184,8 @@ std::array<Dataset, 3> finish(const Collection& rows, const DataOptions& options
   const Task task = report.task;
   check_labels(rows, task, labels);
   count_labels(rows, labels, report);
-  warn(rows, report);
+  warn_of_few(rows, report);
+  warn_of_odd_labels(labels, report);
   report.hash = hash_rows(rows);
   report.max_length = options.max_length;
   tokenizer.set_max_length(options.max_length);

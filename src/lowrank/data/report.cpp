@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "lowrank/base/error.h"
+
 namespace lowrank::data {
 
 namespace {
@@ -31,7 +33,7 @@ int64_t round_up_nicely(int64_t value) {
 Json to_json(const std::vector<RepeatedText>& texts) {
   Json list = Json::array();
   for (const auto& item : texts)
-    list.push_back({{"text", item.text}, {"places", item.places}, {"labels", item.labels}});
+    list.push_back({{"text", item.text}, {"rows", item.rows}, {"places", item.places}, {"labels", item.labels}});
   return list;
 }
 
@@ -48,6 +50,10 @@ Json to_json(const LengthStats& stats) {
 }
 
 }  // namespace
+
+std::string counted(int64_t number, std::string_view noun) {
+  return fmt::format("{} {}{}", number, noun, number == 1 ? "" : "s");
+}
 
 LengthStats summarize_lengths(std::span<const TokenCount> counts) {
   LengthStats stats;

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "lowrank/base/json.h"
@@ -46,7 +47,8 @@ struct TruncatedRow {
 /// One text that occurs more than once (up to case and white space).
 struct RepeatedText {
   std::string text;                         // shortened
-  std::vector<std::string> places, labels;  // labels: the distinct ones
+  int64_t rows = 0;                         // that hold it
+  std::vector<std::string> places, labels;  // the first places; the distinct labels
 };
 
 /// Lists hold the first kListed entries; the counts beside them are complete.
@@ -84,6 +86,9 @@ struct DataReport {
 struct TokenCount {
   int64_t full = 0, kept = 0;
 };
+
+/// "1 row", "2 rows".
+std::string counted(int64_t number, std::string_view noun);
 
 LengthStats summarize_lengths(std::span<const TokenCount> counts);
 

@@ -9,7 +9,7 @@ namespace {
 constexpr size_t kWidth = 100;
 
 void line(std::string& out, std::string_view name, std::string_view text) {
-  out += fmt::format("  {:<12}{}\n", name, text);
+  out += fmt::format("  {:<12}{}\n", name, text.substr(0, text.find_last_not_of(' ') + 1));
 }
 
 /// `items` separated by ", ", broken at kWidth, all under the first.
@@ -27,18 +27,18 @@ void wrapped(std::string& out, std::string_view name, const std::vector<std::str
   line(out, name, row);
 }
 
-std::string first_items(std::vector<std::string> items, size_t shown) {
-  if (items.size() <= shown) return fmt::format("{}", fmt::join(items, ", "));
-  const size_t more = items.size() - shown;
-  items.resize(shown);
-  return fmt::format("{}, … {} more", fmt::join(items, ", "), more);
+/// The first of `total` items.
+std::string first_items(std::vector<std::string> items, int64_t total, size_t shown = 3) {
+  items.resize(std::min(items.size(), shown));
+  const auto more = total - static_cast<int64_t>(items.size());
+  return fmt::format("{}{}", fmt::join(items, ", "), more > 0 ? fmt::format(", … {} more", more) : "");
 }
 
 void list_sources(std::string& out, const DataReport& report) {
   for (const auto& file : report.files) {
     line(out, &file == report.files.data() ? "files" : "",
-         fmt::format("{}  {} rows, {}{}", file.path, file.rows, file.format,
-                     file.blank_lines == 0 ? "" : fmt::format(", {} blank lines skipped", file.blank_lines)));
+         fmt::format("{}  {}, {}{}", file.path, counted(file.rows, "row"), file.format,
+                     file.blank_lines == 0 ? "" : ", " + counted(file.blank_lines, "blank line") + " skipped"));
   }
   const std::string classes = report.labels.empty() ? "" : fmt::format(", {} labels", report.labels.size());
   line(out, "task", fmt::format("{}{}{}", to_string(report.task), classes, report.task_detected ? " (detected)" : ""));
@@ -97,8 +97,9 @@ void repeats(std::string& out, std::string_view name, const std::string& summary
   constexpr size_t kShown = 3;
   for (size_t i = 0; i < std::min(texts.size(), kShown); ++i) {
     line(out, "",
-         fmt::format("  \"{}\" ({}) at {}", texts[i].text, first_items(texts[i].labels, 3),
-                     first_items(texts[i].places, 3)));
+         fmt::format("  \"{}\" ({}) at {}", texts[i].text,
+                     first_items(texts[i].labels, static_cast<int64_t>(texts[i].labels.size())),
+                     first_items(texts[i].places, texts[i].rows)));
   }
 }
 
@@ -110,21 +111,17 @@ void list_checks(std::string& out, const DataReport& report) {
     for (const auto& stats : report.lengths) tokens += stats.cut_tokens;
     std::vector<std::string> rows;
     for (const auto& row : report.truncated) rows.push_back(fmt::format("{} ({} tokens)", row.place, row.tokens));
-    cut = fmt::format("{} rows at {} tokens, {} tokens lost; longest {}", report.truncated_rows, report.max_length,
-                      tokens, first_items(rows, 3));
+    cut = fmt::format("{} at {} tokens, {} tokens lost; longest {}", counted(report.truncated_rows, "row"),
+                      report.max_length, tokens, first_items(rows, report.truncated_rows));
   }
   line(out, "cut", cut);
-  repeats(
-      out, "duplicates",
-      report.duplicate_rows == 0 ? "none" : fmt::format("{} rows repeat another of their part", report.duplicate_rows),
-      report.duplicates);
-  repeats(
-      out, "conflicts",
-      report.conflicting_texts == 0 ? "none" : fmt::format("{} texts carry different labels", report.conflicting_texts),
-      report.conflicts);
-  std::string leakage =
-      report.leaked_texts == 0 ? "none" : fmt::format("{} texts are in two parts", report.leaked_texts);
-  if (report.dropped_rows > 0) leakage += fmt::format("; {} rows dropped for it", report.dropped_rows);
+  repeats(out, "duplicates", report.duplicate_rows == 0 ? "none" : counted(report.duplicate_rows, "repeated row"),
+          report.duplicates);
+  repeats(out, "conflicts",
+          report.conflicting_texts == 0 ? "none" : counted(report.conflicting_texts, "text") + " with different labels",
+          report.conflicts);
+  std::string leakage = report.leaked_texts == 0 ? "none" : counted(report.leaked_texts, "text") + " in two parts";
+  if (report.dropped_rows > 0) leakage += "; " + counted(report.dropped_rows, "row") + " dropped for it";
   repeats(out, "leakage", leakage, report.leaks);
   for (const auto& warning : report.warnings) line(out, "warning", warning);
   line(out, "sha256", report.hash);

@@ -35,13 +35,15 @@ std::map<std::string, std::vector<Group>> group_rows(std::span<const std::string
   return groups;
 }
 
-/// Deals groups to one part until its share of the rows seen so far is met.
+/// Deals groups to one part as long as they fit into its share of the rows seen so far.
 class Dealer {
  public:
   Dealer(Part part, double fraction) : part_(part), fraction_(fraction) {}
 
   void see(size_t rows) { seen_ += static_cast<double>(rows); }
-  bool wants() const { return taken_ < std::llround(fraction_ * seen_); }
+  bool has_room_for(const Group& group) const {
+    return taken_ + static_cast<int64_t>(group.size()) <= std::llround(fraction_ * seen_);
+  }
   void take(const Group& group, std::vector<Part>& parts) {
     for (const size_t row : group) parts[row] = part_;
     taken_ += static_cast<int64_t>(group.size());
@@ -120,10 +122,18 @@ std::vector<Part> split_rows(std::span<const std::string> keys, std::span<const 
     for (const auto& group : groups) rows += group.size();
     test.see(rows);
     validation.see(rows);
+    bool trains = false;
     auto order = RandomStream(options.seed, "split:" + stratum).permutation(static_cast<int64_t>(groups.size()));
-    while (order.size() > 1 && (test.wants() || validation.wants())) {
-      (test.wants() ? test : validation).take(groups[static_cast<size_t>(order.back())], parts);
-      order.pop_back();
+    for (; !order.empty(); order.pop_back()) {
+      const Group& group = groups[static_cast<size_t>(order.back())];
+      const bool is_needed = order.size() == 1 && !trains;
+      if (!is_needed && test.has_room_for(group)) {
+        test.take(group, parts);
+      } else if (!is_needed && validation.has_room_for(group)) {
+        validation.take(group, parts);
+      } else {
+        trains = true;
+      }
     }
   }
   test.check_share();

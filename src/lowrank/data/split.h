@@ -28,8 +28,8 @@ std::string duplicate_key(const Row& row);
 /// (regression, embedding with values), or one for all.
 std::vector<std::string> strata_of(std::span<const Row> rows, Task task);
 
-/// A part for every row. Within a stratum groups of equal keys are shuffled by the seed and dealt out until the shares
-/// are met; rounding carries over from stratum to stratum, so that totals are right to one group. Every stratum keeps a
+/// A part for every row. Within a stratum groups of equal keys are shuffled by the seed and dealt out as long as they
+/// fit into the shares, test first; what rounding leaves open carries over to the next stratum. Every stratum keeps a
 /// group in training. Throws Error{invalid_argument} when the fractions leave no training rows or a share that was
 /// asked for stays empty.
 std::vector<Part> split_rows(std::span<const std::string> keys, std::span<const std::string> strata,
