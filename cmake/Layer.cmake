@@ -17,7 +17,7 @@ endfunction()
 # One static target a layer, lowrank_<name>, from src/lowrank/<name>/. A layer without TORCH must not reach it:
 # its include path does not hold it, so the compiler refuses.
 function(lowrank_layer name)
-  cmake_parse_arguments(ARG "TORCH" "" "SOURCES;DEPENDS;LINK;LINK_PRIVATE" ${ARGN})
+  cmake_parse_arguments(ARG "TORCH" "" "SOURCES;DEPENDS;LINK" ${ARGN})
   if(ARG_TORCH AND NOT LOWRANK_WITH_TORCH)
     return()
   endif()

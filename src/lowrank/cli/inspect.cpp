@@ -1,0 +1,156 @@
+// lowrank inspect: what a file or folder is, and what would not load.
+#include <ATen/core/grad_mode.h>
+
+#include <filesystem>
+#include <iostream>
+#include <map>
+
+#include "lowrank/adapters/dialects/peft.h"
+#include "lowrank/base/error.h"
+#include "lowrank/cli/command.h"
+#include "lowrank/cli/session.h"
+#include "lowrank/cli/terminal.h"
+#include "lowrank/io/tensor_file.h"
+#include "lowrank/models/text_model.h"
+#include "lowrank/tensor/load.h"
+
+namespace lowrank::cli {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+struct InspectOptions {
+  std::string model;
+};
+
+/// Which naming a set of tensor names follows, by the marks that only it has.
+std::string dialect_of(const std::vector<io::TensorView>& tensors) {
+  for (const auto& tensor : tensors) {
+    if (tensor.name.starts_with("base_model.model.")) return "peft";
+    if (tensor.name.starts_with("lora_unet_") || tensor.name.starts_with("lora_te")) return "kohya";
+    if (tensor.name.starts_with("lycoris_")) return "lycoris";
+  }
+  return "plain (a checkpoint, or an adapter of unknown naming)";
+}
+
+Json describe_file(const fs::path& path) {
+  const io::TensorFile file = io::TensorFile::open(path);
+  std::map<std::string, int64_t> dtypes;
+  int64_t bytes = 0, elements = 0;
+  for (const auto& tensor : file.tensors()) {
+    ++dtypes[std::string(io::to_string(tensor.dtype))];
+    bytes += static_cast<int64_t>(tensor.bytes.size());
+    elements += tensor.numel();
+  }
+  return {{"container", "safetensors"}, {"dialect", dialect_of(file.tensors())}, {"tensors", file.tensors().size()},
+          {"elements", elements}, {"bytes", bytes}, {"dtypes", dtypes}, {"metadata", file.metadata()}};
+}
+
+/// Rank, scale and tensor norms of one adapted module; the size of the update relative to W when the base is at hand.
+Json describe_module(const adapters::AdapterConfig& config, const adapters::Attached& module) {
+  const at::NoGradGuard no_grad;
+  const auto shape = module.host->shape();
+  Json row = {{"module", module.module}, {"kind", shape.kind}, {"out", shape.out}, {"in", shape.in}, {"rank", module.options.rank},
+              {"alpha", module.options.alpha}};
+  row["scale"] = config.method->effective_scale(module.options, shape);
+  for (const auto& parameter : module.adapter->named_parameters()) row["norms"][parameter.key()] = parameter.value().norm().item<double>();
+  const at::Tensor w = module.host->matrix().to(at::kFloat);
+  row["relative_update"] = ((module.adapter->apply_to_weight(w) - w).norm() / w.norm()).item<double>();
+  return row;
+}
+
+Json describe_adapter(const fs::path& path, const std::string& model_folder) {
+  Json result = describe_file(path / "adapter_model.safetensors");
+  const adapters::PeftFolder folder = adapters::read_peft(path);
+  result["method"] = folder.config.method->name();
+  result["config"] = folder.config.to_json();
+  result["base_model"] = folder.context.base_model;
+  result["modules_to_save"] = folder.context.modules_to_save;
+  if (model_folder.empty()) return result;
+  SessionOptions options{.model = model_folder, .adapter = path.string()};
+  const Session session = open_session(options, Need::embeddings);
+  result["modules"] = Json::array();
+  for (const auto& module : session.adapters->modules) result["modules"].push_back(describe_module(session.adapters->config, module));
+  return result;
+}
+
+Json describe_model(const fs::path& path) {
+  Json result = describe_file(path);
+  const Json config = read_json(path / "config.json");
+  result["model_type"] = config.value("model_type", "");
+  result["architectures"] = config.value("architectures", Json::array());
+  result["labels"] = models::stored_head(path).labels;
+  const auto model = models::load_text_model(path, models::stored_head(path));
+  result["adaptable_modules"] = nn::hosts_of(*model).size();
+  return result;
+}
+
+Json describe(const fs::path& path, const std::string& model) {
+  if (fs::exists(path / "adapter_config.json")) return describe_adapter(path, model);
+  if (fs::exists(path / "config.json")) return describe_model(path);
+  return describe_file(path);
+}
+
+void print_modules(const Json& modules) {
+  std::cout << fmt::format("\n{:<52}{:>12}{:>6}{:>8}{:>14}\n", "module", "shape", "rank", "scale", "‖ΔW‖/‖W‖");
+  for (const auto& row : modules) {
+    std::cout << fmt::format("{:<52}{:>12}{:>6}{:>8.3g}{:>12.4f}\n", row["module"].get<std::string>(),
+                             fmt::format("{} x {}", row["out"].get<int64_t>(), row["in"].get<int64_t>()), row["rank"].get<int64_t>(),
+                             row["scale"].get<double>(), row["relative_update"].get<double>());
+  }
+}
+
+void print(const Json& facts) {
+  for (const auto& [key, value] : facts.items()) {
+    if (key == "modules") continue;
+    const std::string text = value.is_string() ? value.get<std::string>() : key == "bytes" ? bytes_text(value.get<int64_t>()) : value.dump();
+    std::cout << fmt::format("{:<20}{}\n", key, text);
+  }
+  if (facts.contains("modules")) print_modules(facts["modules"]);
+}
+
+/// What cannot be read is part of the answer: the facts up to there, then the reason, and the error's exit status.
+int run(const std::string& path, const InspectOptions& options, bool json) {
+  check(!path.empty(), ErrorKind::invalid_argument, "inspect", "expected a file or folder, got none");
+  Json facts;
+  int status = 0;
+  try {
+    facts = describe(path, options.model);
+  } catch (const Error& error) {
+    const bool adapter = fs::exists(fs::path(path) / "adapter_model.safetensors");
+    if (!adapter) throw;
+    facts = describe_file(fs::path(path) / "adapter_model.safetensors");
+    facts["would_not_load"] = error.what();
+    status = exit_status(error.kind());
+  }
+  if (json) {
+    std::cout << format_json(facts);
+  } else {
+    print(facts);
+  }
+  return status;
+}
+
+}  // namespace
+
+void add_inspect(CLI::App& app) {
+  struct State {
+    InspectOptions options;
+    OptionTable table;
+    std::string path;
+  };
+  auto state = std::make_shared<State>();
+  auto command = std::make_shared<Command>(app, "inspect", "what an adapter, model or tensor file is, and what would not load",
+                                           "lowrank inspect run/adapter --model MODEL");
+  state->table.add("model", state->options.model, "base model folder: shows scale and size of every layer's update").group("Model");
+  command->describe(state->table);
+  command->positional("path", state->path, "adapter folder, model folder or .safetensors file");
+  command->on_run([command, state] {
+    command->apply(state->table);
+    command->finish("inspect");
+    return run(state->path, state->options, command->json());
+  });
+}
+
+}  // namespace lowrank::cli

@@ -1,0 +1,54 @@
+// lowrank plan: what a training run would need, without training.
+#include <iostream>
+
+#include "lowrank/base/error.h"
+#include "lowrank/cli/command.h"
+#include "lowrank/cli/run_options.h"
+#include "lowrank/cli/terminal.h"
+#include "lowrank/tensor/runtime.h"
+#include "lowrank/train/trainer.h"
+
+namespace lowrank::cli {
+
+namespace {
+
+int run(Command& command, RunOptions& options) {
+  train::TrainRequest request = make_request(command, options);
+  ProgressLine line;
+  const PreparedData data = prepare_data(options.model, options.data, line.sink());
+  line.clear();
+  request.split = &data.split;
+  const train::MemoryPlan plan = train::plan(request);
+  const int64_t available = tensor::available_bytes(), needed = plan.peak() - tensor::resident_bytes();
+  const bool fits = needed <= available;
+  if (command.json()) {
+    Json json = plan.to_json();
+    json["available_bytes"] = available;
+    json["fits"] = fits;
+    json["data"] = data.split.report.to_json();
+    std::cout << format_json(json);
+    return fits ? 0 : exit_status(ErrorKind::out_of_memory);
+  }
+  std::cout << data.split.report.to_text();
+  const auto row = [](std::string_view name, const std::string& value) { std::cout << fmt::format("  {:<26}{:>10}\n", name, value); };
+  std::cout << "Memory\n";
+  row("program and weights", bytes_text(plan.process));
+  row("gradients and optimiser", bytes_text(plan.optimiser));
+  row(fmt::format("a batch of {} tokens", count_text(plan.batch_tokens)), bytes_text(plan.activations));
+  row("peak", bytes_text(plan.peak()));
+  row("available", bytes_text(available));
+  std::cout << (fits ? "It fits.\n" : "It does not fit: lower --batch-size and raise --gradient-accumulation, which changes no result.\n");
+  return fits ? 0 : exit_status(ErrorKind::out_of_memory);
+}
+
+}  // namespace
+
+void add_plan(CLI::App& app) {
+  auto options = std::make_shared<RunOptions>();
+  auto command = std::make_shared<Command>(app, "plan", "what a training run would need, without training",
+                                           "lowrank plan --model MODEL --data reviews.csv --method lora --batch-size 64");
+  describe_run(*command, *options);
+  command->on_run([command, options] { return run(*command, *options); });
+}
+
+}  // namespace lowrank::cli
