@@ -6,8 +6,10 @@ namespace lowrank::text {
 
 namespace {
 
-// Oniguruma's \w; PCRE2's is \p{L}, \p{N} and, up to 10.42, '_' alone. Written for use inside a class.
-constexpr std::string_view kWord = R"(\p{L}\p{M}\p{Nd}\p{Pc})";
+// Oniguruma's \w (letters, marks, Nd, Nl, Pc, other alphabetic symbols, and the fractions and exponents of Latin-1), where
+// PCRE2's is letters, numbers and '_'. Written for use inside a class.
+constexpr std::string_view kWord =
+    R"(\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\x{24B6}-\x{24E9}\x{1F130}-\x{1F149}\x{1F150}-\x{1F169}\x{1F170}-\x{1F189}\xB2\xB3\xB9\xBC-\xBE)";
 constexpr std::string_view kHex = "0-9a-fA-F";
 
 // Walks the expression once, copying it piece by piece. `atom_` is where the last atom begins in the output: what a
