@@ -30,7 +30,7 @@ def two_way(values):
         seed, item = scipy.stats.t(seeds - 1, scale=seed_error), scipy.stats.t(items - 1, scale=item_error)
         if item_error == 0:
             return seed.sf(x)
-        return scipy.integrate.quad(lambda u: item.sf(x - seed.ppf(u)), 0, 1, epsabs=1e-12, epsrel=1e-10, limit=2000)[0]
+        return scipy.integrate.quad(lambda t: seed.pdf(t) * item.sf(x - t), -np.inf, np.inf, epsabs=1e-12, epsrel=1e-10, limit=2000)[0]
 
     def interval(level):
         half = scipy.optimize.brentq(lambda x: above(x) - (1 - level) / 2, 0, 200 * (seed_error + item_error))
