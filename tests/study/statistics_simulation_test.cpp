@@ -100,6 +100,7 @@ TEST(StatisticsSimulation, PercentileBootstrapIsTooNarrowForThreeSeeds) {
 
 struct FamilyError {
   double corrected = 0, uncorrected = 0;  // share of studies in which some pair of equal methods is called different
+  double noisy = 0;                       // share in which the interval of (third - last) misses the truth, zero
 };
 
 /// Methods of equal accuracy; the last one's seed noise is `noisier` times that of the others.
@@ -127,10 +128,12 @@ FamilyError family_error(double noisier, Population population) {
     const auto adjusted = holm(p);
     error.corrected += *std::min_element(adjusted.begin(), adjusted.end()) <= 0.05;
     error.uncorrected += *std::min_element(p.begin(), p.end()) <= 0.05;
+    error.noisy += p.back() <= 0.05;
   }
-  std::printf("noise ratio %.0f: family error %.3f corrected, %.3f uncorrected\n", noisier, error.corrected / kStudies,
-              error.uncorrected / kStudies);
-  return {error.corrected / kStudies, error.uncorrected / kStudies};
+  for (double* count : {&error.corrected, &error.uncorrected, &error.noisy}) *count /= kStudies;
+  std::printf("noise ratio %.0f: family error %.3f corrected, %.3f uncorrected; last pair missed %.3f\n", noisier, error.corrected,
+              error.uncorrected, error.noisy);
+  return error;
 }
 
 // 5 % and three standard errors of 1,000 studies.
@@ -141,6 +144,13 @@ TEST(StatisticsSimulation, HolmKeepsTheFamilyErrorWhereSeedsAndItemsCount) {
 }
 TEST(StatisticsSimulation, HolmKeepsTheFamilyErrorWhereSeedsDominate) { EXPECT_LE(family_error(1, kSeedsDominate).corrected, 0.07); }
 TEST(StatisticsSimulation, HolmKeepsTheFamilyErrorWithOneNoisyMethod) { EXPECT_LE(family_error(3, kMixed).corrected, 0.07); }
+
+// The documented weak spot: pooled degrees of freedom are too many for a method three times noisier than the rest.
+TEST(StatisticsSimulation, ANoisyMethodWhereSeedsDominateIsTheWorstCase) {
+  const FamilyError error = family_error(3, kSeedsDominate);
+  EXPECT_LE(error.corrected, 0.09);
+  EXPECT_LE(error.noisy, 0.15);
+}
 
 // The floor is a 95 % bound on A/A differences: repeats of one method must stay below it that often.
 TEST(StatisticsSimulation, NoiseFloorBoundsRepeatsOfOneMethod) {

@@ -13,9 +13,9 @@
 // two-sided p is 0.25 whatever the data; over items alone (McNemar) it takes the trained weights as fixed and says nothing about
 // the method. One t with Satterthwaite's or Hillis' degrees of freedom covers 91 % and, under Holm with six comparisons of equal
 // methods, errs in 10 % of families (it trusts a seed variance that is small by luck). The sum of two t keeps its level: 95–98 %
-// covered, family error 1–3 % in tests/study/statistics_simulation_test.cpp. Its weak spot is one method far noisier than the
-// rest where seeds alone count: three times noisier, family error 6 % and 88 % of that method's intervals cover; ten times, 8 %
-// and 85 %. The two-way bootstrap is given beside it as a check.
+// covered, family error 1–3 % in tests/study/statistics_simulation_test.cpp. Its weak spot is a method far noisier than the rest
+// where seeds alone count: three times noisier, 90 % of that method's intervals cover (family error 5 %). The two-way bootstrap
+// is given beside it as a check.
 //
 // Sources: Fisher, Annals of Eugenics 6:391 (1935); Roe & Metz, Academic Radiology 4:298 (1997) for few raters x many cases;
 // Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 1:386 (2007); Holm, Scand. J. Statistics 6:65 (1979).
