@@ -1,10 +1,10 @@
-// Two targets in one. First byte even: the rest is a tokenizer.json, which must load and encode or throw lowrank::Error. Odd: the
-// rest is a text (any bytes) for one of the small tokenizers of tests/golden/text, whose encoding must be in order.
-#include <unistd.h>
-
+// Two targets in one. First byte even: the rest is a tokenizer.json, which must load and encode or throw
+// lowrank::Error. Odd: the rest is a text (any bytes) for one of the small tokenizers of tests/golden/text, whose
+// encoding must be in order.
 #include <cstdint>
 #include <cstdlib>
 #include <fstream>
+#include <unistd.h>
 #include <vector>
 
 #include "lowrank/base/error.h"
@@ -34,7 +34,8 @@ void check_encoding(const Tokenizer& tokenizer, std::string_view text) {
 const std::vector<Tokenizer>& known() {
   static const std::vector<Tokenizer> tokenizers = [] {
     std::vector<Tokenizer> out;
-    for (const char* name : {"gpt2", "roberta", "llama3", "qwen2", "smollm2", "byte_fallback", "suffix", "word_piece"}) {
+    for (const char* name :
+         {"gpt2", "roberta", "llama3", "qwen2", "smollm2", "byte_fallback", "suffix", "word_piece"}) {
       out.push_back(Tokenizer::load(std::string(LOWRANK_SOURCE_DIR "/tests/golden/text/") + name + ".tokenizer.json"));
     }
     return out;
@@ -56,7 +57,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       const Tokenizer tokenizer = Tokenizer::load(path);
       tokenizer.encode("Hello, wörld 123 <s>[CLS]\xF0\x9F\x99\x82\xFF", "second text");
     }
-  } catch (const lowrank::Error&) {
-  }
+  } catch (const lowrank::Error&) {}
   return 0;
 }

@@ -1,7 +1,6 @@
 // Identical to the reference: ids, types, offsets, mask and decoded text of every case of tools/golden/text.py.
-#include <gtest/gtest.h>
-
 #include <fstream>
+#include <gtest/gtest.h>
 
 #include "corpus.h"
 #include "support/temp_dir.h"
@@ -11,7 +10,8 @@ namespace {
 
 // `name` as tools/golden/text.py builds it: one of the small tokenizers, or MiniLM's with changes.
 Tokenizer load(const std::string& name) {
-  if (std::filesystem::exists(golden(name + ".tokenizer.json"))) return Tokenizer::load(golden(name + ".tokenizer.json"));
+  if (std::filesystem::exists(golden(name + ".tokenizer.json")))
+    return Tokenizer::load(golden(name + ".tokenizer.json"));
   if (name == "minilm") return Tokenizer::load(minilm() / "tokenizer.json");
   const lowrank::test::TempDir folder;
   if (name == "minilm_vocab") {
@@ -37,31 +37,48 @@ class Golden : public testing::TestWithParam<const char*> {};
 
 TEST_P(Golden, EveryCaseIsTheReferences) {
   const std::string name = GetParam();
-  if (needs_minilm(name) && minilm().empty()) GTEST_SKIP() << "MiniLM is not here: set LOWRANK_MINILM or run 'make setup'";
+  if (needs_minilm(name) && minilm().empty())
+    GTEST_SKIP() << "MiniLM is not here: set LOWRANK_MINILM or run 'make setup'";
   const std::vector<std::string> texts = corpus();
   const auto hashes = read_json(golden(name + ".golden.json")).at("hashes").get<std::string>();
   ASSERT_EQ(hashes.size(), texts.size() * 5);
   Tokenizer tokenizer = load(name);
   int differences = 0;
-  for (size_t i = 0; i < texts.size(); ++i) expect_same(name, i, hashes.substr(i * 5, 5), tokenizer, texts, differences);
+  for (size_t i = 0; i < texts.size(); ++i)
+    expect_same(name, i, hashes.substr(i * 5, 5), tokenizer, texts, differences);
   EXPECT_EQ(differences, 0) << "of " << texts.size();
 }
 
-const char* const kNames[] = {"minilm",  "minilm_vocab", "bert_cased", "bert_cased_stripped", "bert_lower_accents",
-                              "bert_added", "gpt2",      "roberta",    "llama3",              "qwen2",
-                              "smollm2", "byte_fallback", "suffix",    "word_piece"};
-INSTANTIATE_TEST_SUITE_P(Tokenizers, Golden, testing::ValuesIn(kNames), [](const auto& info) { return std::string(info.param); });
+const char* const kNames[] = {"minilm",
+                              "minilm_vocab",
+                              "bert_cased",
+                              "bert_cased_stripped",
+                              "bert_lower_accents",
+                              "bert_added",
+                              "gpt2",
+                              "roberta",
+                              "llama3",
+                              "qwen2",
+                              "smollm2",
+                              "byte_fallback",
+                              "suffix",
+                              "word_piece"};
+INSTANTIATE_TEST_SUITE_P(Tokenizers, Golden, testing::ValuesIn(kNames),
+                         [](const auto& info) { return std::string(info.param); });
 
 std::string from_hex(const std::string& digits) {
   std::string out;
-  for (size_t i = 0; i + 1 < digits.size(); i += 2) out += static_cast<char>(std::stoi(digits.substr(i, 2), nullptr, 16));
+  for (size_t i = 0; i + 1 < digits.size(); i += 2)
+    out += static_cast<char>(std::stoi(digits.substr(i, 2), nullptr, 16));
   return out;
 }
 
-// 20,000 strings with this machine's package descriptions: tools/golden/text.py --live FILE, LOWRANK_TOKENIZERS_LIVE=FILE.
+// 20,000 strings with this machine's package descriptions: tools/golden/text.py --live FILE,
+// LOWRANK_TOKENIZERS_LIVE=FILE.
 TEST(Live, TwentyThousandStrings) {
   const char* file = std::getenv("LOWRANK_TOKENIZERS_LIVE");
-  if (!file || minilm().empty()) GTEST_SKIP() << "set LOWRANK_TOKENIZERS_LIVE to the file of tools/golden/text.py --live";
+  if (!file || minilm().empty())
+    GTEST_SKIP() << "set LOWRANK_TOKENIZERS_LIVE to the file of tools/golden/text.py --live";
   std::vector<std::string> texts;
   std::vector<Json> hashes;
   std::ifstream lines(file);
@@ -74,7 +91,8 @@ TEST(Live, TwentyThousandStrings) {
   for (const std::string name : kNames) {
     Tokenizer tokenizer = load(name);
     int differences = 0;
-    for (size_t i = 0; i < texts.size(); ++i) expect_same(name, i, hashes[i].at(name).get<std::string>(), tokenizer, texts, differences);
+    for (size_t i = 0; i < texts.size(); ++i)
+      expect_same(name, i, hashes[i].at(name).get<std::string>(), tokenizer, texts, differences);
     RecordProperty(name, differences);
     EXPECT_EQ(differences, 0) << name;
   }

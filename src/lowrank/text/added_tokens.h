@@ -1,5 +1,6 @@
-// The "added_tokens" of tokenizer.json: tokens found in the text itself, before the model sees it. Those with normalized =
-// false are looked for in the raw text, the others in the normalised one. Source: tokenizers 0.23, src/tokenizer/added_vocabulary.rs.
+// The "added_tokens" of tokenizer.json: tokens found in the text itself, before the model sees it. Those with
+// normalized = false are looked for in the raw text, the others in the normalised one. Source: tokenizers 0.23,
+// src/tokenizer/added_vocabulary.rs.
 #pragma once
 
 #include <array>
@@ -45,9 +46,10 @@ class TokenTrie {
 class AddedTokens {
  public:
   AddedTokens() = default;
-  /// Ids follow the reference: a token of the model keeps its id there, others are counted on from the model's size. Throws
-  /// Error{file_format} when the file says otherwise, or two tokens are the same text.
-  AddedTokens(std::vector<AddedToken> tokens, const Model& model, const Normalizer* normalizer, const std::string& where);
+  /// Ids follow the reference: a token of the model keeps its id there, others are counted on from the model's size.
+  /// Throws Error{file_format} when the file says otherwise, or two tokens are the same text.
+  AddedTokens(std::vector<AddedToken> tokens, const Model& model, const Normalizer* normalizer,
+              const std::string& where);
 
   /// The valid UTF-8 `text` normalised and cut at added tokens.
   PreTokenized extract(std::string_view text, const Normalizer* normalizer) const;

@@ -1,5 +1,6 @@
-// GPT-2's alphabet of bytes: each byte is shown as one printable code point below U+0144; '!' to '~' and most of Latin-1 as
-// themselves, the others counted up from U+0100 (space is U+0120, 'Ġ'). Source: openai/gpt-2 encoder.py, bytes_to_unicode.
+// GPT-2's alphabet of bytes: each byte is shown as one printable code point below U+0144; '!' to '~' and most of
+// Latin-1 as themselves, the others counted up from U+0100 (space is U+0120, 'Ġ'). Source: openai/gpt-2 encoder.py,
+// bytes_to_unicode.
 #pragma once
 
 #include <cstdint>

@@ -25,7 +25,8 @@ std::vector<Component> Component::children(const char* key) const {
 
 void Component::allow(std::initializer_list<std::string_view> keys) const {
   for (const auto& [key, _] : value_->items()) {
-    if (key != "type" && std::find(keys.begin(), keys.end(), key) == keys.end()) unsupported(fmt::format("unknown key '{}'", key));
+    if (key != "type" && std::find(keys.begin(), keys.end(), key) == keys.end())
+      unsupported(fmt::format("unknown key '{}'", key));
   }
 }
 
@@ -34,7 +35,8 @@ void Component::unknown_type(std::string_view what, std::string_view known) cons
 }
 
 void Component::unsupported(std::string_view problem) const {
-  fail(ErrorKind::unsupported, where_, fmt::format("{}: {}", path_, problem), "docs/tokenizers.md lists what is supported");
+  fail(ErrorKind::unsupported, where_, fmt::format("{}: {}", path_, problem),
+       "docs/tokenizers.md lists what is supported");
 }
 
 }  // namespace lowrank::text

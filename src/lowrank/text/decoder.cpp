@@ -1,7 +1,6 @@
 #include "lowrank/text/decoder.h"
 
 #include <algorithm>
-#include <array>
 #include <charconv>
 #include <memory>
 #include <optional>
@@ -26,17 +25,9 @@ std::string replace_all(const std::string& text, std::string_view from, std::str
 
 // English clean-up of the original BERT code, in its order.
 std::string clean_up(std::string text) {
-  constexpr std::array<std::pair<std::string_view, std::string_view>, 11> rules = {{{" .", "."},
-                                                                                   {" ?", "?"},
-                                                                                   {" !", "!"},
-                                                                                   {" ,", ","},
-                                                                                   {" ' ", "'"},
-                                                                                   {" n't", "n't"},
-                                                                                   {" 'm", "'m"},
-                                                                                   {" do not", " don't"},
-                                                                                   {" 's", "'s"},
-                                                                                   {" 've", "'ve"},
-                                                                                   {" 're", "'re"}}};
+  constexpr std::string_view rules[][2] = {{" .", "."},   {" ?", "?"},     {" !", "!"},    {" ,", ","},
+                                           {" ' ", "'"},  {" n't", "n't"}, {" 'm", "'m"},  {" do not", " don't"},
+                                           {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
   for (const auto& [from, to] : rules) text = replace_all(text, from, to);
   return text;
 }
@@ -98,7 +89,8 @@ Strings fuse(const Strings& tokens) {
 Decoder make_bpe_decoder(const Component& component) {
   component.allow({"suffix"});
   return [suffix = component.get<std::string>("suffix")](Strings tokens) {
-    for (size_t i = 0; i < tokens.size(); ++i) tokens[i] = replace_all(tokens[i], suffix, i + 1 == tokens.size() ? "" : " ");
+    for (size_t i = 0; i < tokens.size(); ++i)
+      tokens[i] = replace_all(tokens[i], suffix, i + 1 == tokens.size() ? "" : " ");
     return tokens;
   };
 }
@@ -110,8 +102,10 @@ Decoder make_strip(const Component& component) {
           stop = component.get<size_t>("stop")](Strings tokens) {
     for (std::string& token : tokens) {
       std::string_view rest = token;
-      for (size_t i = 0; i < start && !content.empty() && rest.starts_with(content); ++i) rest.remove_prefix(content.size());
-      for (size_t i = 0; i < stop && !content.empty() && rest.ends_with(content); ++i) rest.remove_suffix(content.size());
+      for (size_t i = 0; i < start && !content.empty() && rest.starts_with(content); ++i)
+        rest.remove_prefix(content.size());
+      for (size_t i = 0; i < stop && !content.empty() && rest.ends_with(content); ++i)
+        rest.remove_suffix(content.size());
       token = std::string(rest);
     }
     return tokens;
@@ -120,16 +114,18 @@ Decoder make_strip(const Component& component) {
 
 Decoder make_replace(const Component& component) {
   component.allow({"pattern", "content"});
-  return [pattern = Pattern(component.child("pattern")), content = component.get<std::string>("content")](Strings tokens) {
-    for (std::string& token : tokens) {
-      std::vector<Match> matches;
-      pattern.find(token, matches);
-      std::string out;
-      for (const auto& [begin, end, is_match] : matches) out += is_match ? content : token.substr(begin, end - begin);
-      token = out;
-    }
-    return tokens;
-  };
+  return
+      [pattern = Pattern(component.child("pattern")), content = component.get<std::string>("content")](Strings tokens) {
+        for (std::string& token : tokens) {
+          std::vector<Match> matches;
+          pattern.find(token, matches);
+          std::string out;
+          for (const auto& [begin, end, is_match] : matches)
+            out += is_match ? content : token.substr(begin, end - begin);
+          token = out;
+        }
+        return tokens;
+      };
 }
 
 Decoder make_sequence(const Component& component) {

@@ -1,5 +1,5 @@
-// The "decoder" of tokenizer.json: WordPiece, ByteLevel, BPEDecoder, ByteFallback, Fuse, Strip, Replace, Sequence. Source:
-// tokenizers 0.23, src/decoders/.
+// The "decoder" of tokenizer.json: WordPiece, ByteLevel, BPEDecoder, ByteFallback, Fuse, Strip, Replace, Sequence.
+// Source: tokenizers 0.23, src/decoders/.
 #pragma once
 
 #include <functional>

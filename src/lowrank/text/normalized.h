@@ -1,10 +1,10 @@
 // A text under normalisation that never forgets where each of its bytes came from.
 //
 // `origin` has one entry for each byte of `text`: the byte range of the original string that this byte stands for. All
-// bytes of one code point share an entry, and entries never go backwards. A token that covers bytes [b, e) of `text` covers
-// [origin[b].begin, origin[e-1].end) of the original. The rules for who inherits which range are those of the reference's
-// NormalizedString (tokenizers 0.23, src/tokenizer/normalizer.rs): a replaced code point keeps its range, an inserted one
-// shares that of the code point before it, removed ones vanish.
+// bytes of one code point share an entry, and entries never go backwards. A token that covers bytes [b, e) of `text`
+// covers [origin[b].begin, origin[e-1].end) of the original. The rules for who inherits which range are those of the
+// reference's NormalizedString (tokenizers 0.23, src/tokenizer/normalizer.rs): a replaced code point keeps its range,
+// an inserted one shares that of the code point before it, removed ones vanish.
 #pragma once
 
 #include <cstddef>
@@ -38,8 +38,8 @@ struct Normalized {
 /// Valid UTF-8 as it is: each code point stands for itself, counted from byte `start` of the original.
 Normalized identity(std::string_view text, size_t start = 0);
 
-/// The text rewritten code point by code point: for each c, `f(c, emit)` calls emit(d) for what takes its place (nothing to
-/// remove it). All that is emitted keeps c's range.
+/// The text rewritten code point by code point: for each c, `f(c, emit)` calls emit(d) for what takes its place
+/// (nothing to remove it). All that is emitted keeps c's range.
 template <class F>
 Normalized map_code_points(const Normalized& in, F f) {
   Normalized out;
@@ -52,8 +52,8 @@ Normalized map_code_points(const Normalized& in, F f) {
   return out;
 }
 
-/// A code point of a rewritten text with what it did to the old one: 0 it replaces the next code point, 1 it is inserted, -n
-/// it replaces the next one and the n after that are removed.
+/// A code point of a rewritten text with what it did to the old one: 0 it replaces the next code point, 1 it is
+/// inserted, -n it replaces the next one and the n after that are removed.
 struct Change {
   char32_t c;
   int32_t change;

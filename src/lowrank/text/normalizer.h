@@ -1,5 +1,5 @@
-// The "normalizer" of tokenizer.json: BertNormalizer, NFC, NFD, NFKC, NFKD, Lowercase, StripAccents, Strip, Replace, Prepend,
-// Sequence. Source: tokenizers 0.23, src/normalizers/.
+// The "normalizer" of tokenizer.json: BertNormalizer, NFC, NFD, NFKC, NFKD, Lowercase, StripAccents, Strip, Replace,
+// Prepend, Sequence. Source: tokenizers 0.23, src/normalizers/.
 #pragma once
 
 #include <memory>

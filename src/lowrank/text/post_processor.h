@@ -1,5 +1,6 @@
-// The "post_processor" of tokenizer.json: BertProcessing, RobertaProcessing, TemplateProcessing, ByteLevel, Sequence. All come
-// down to two templates (one text, a pair) and the trimming of offsets. Source: tokenizers 0.23, src/processors/.
+// The "post_processor" of tokenizer.json: BertProcessing, RobertaProcessing, TemplateProcessing, ByteLevel, Sequence.
+// All come down to two templates (one text, a pair) and the trimming of offsets. Source: tokenizers 0.23,
+// src/processors/.
 #pragma once
 
 #include <cstdint>

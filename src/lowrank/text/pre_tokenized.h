@@ -9,7 +9,8 @@
 
 namespace lowrank::text {
 
-/// Bytes [begin, end) of sources[source].text. A piece that is an added token is final: it is neither cut nor tokenized.
+/// Bytes [begin, end) of sources[source].text. A piece that is an added token is final: it is neither cut nor
+/// tokenized.
 struct Piece {
   uint32_t source, begin, end;
   int32_t added_id = -1;

@@ -1,8 +1,10 @@
-// Patterns of Split, Replace and ByteLevel: literal text, or a regular expression in the reference's dialect (Oniguruma).
+// Patterns of Split, Replace and ByteLevel: literal text, or a regular expression in the reference's dialect
+// (Oniguruma).
 //
-// Expressions are translated to PCRE2 and matched with its just-in-time compiler. Where the two know different Unicode versions,
-// the code point is replaced for matching by one of the class that the reference sees (unicode.h, regex_stand_in). What has no
-// faithful translation is refused: POSIX brackets, class intersection, \X, \R, \W in a class, absent and inline s/m options.
+// Expressions are translated to PCRE2 and matched with its just-in-time compiler. Where the two know different Unicode
+// versions, the code point is replaced for matching by one of the class that the reference sees (unicode.h,
+// regex_stand_in). What has no faithful translation is refused: POSIX brackets, class intersection, \X, \R, \W in a
+// class, absent and inline s/m options.
 #pragma once
 
 #include <functional>

@@ -1,11 +1,11 @@
-// Text to token ids and back: tokenizer.json (WordPiece, byte-level BPE) and vocab.txt, with ids and offsets identical to the
-// `tokenizers` library (0.23). What is supported and what is refused: docs/tokenizers.md.
+// Text to token ids and back: tokenizer.json (WordPiece, byte-level BPE) and vocab.txt, with ids and offsets identical
+// to the `tokenizers` library (0.23). What is supported and what is refused: docs/tokenizers.md.
 //
 //   const auto tokenizer = Tokenizer::load(model_folder);
 //   const Encoding e = tokenizer.encode("Grüße");
 //
-// Input that is not UTF-8 is read as Python's bytes.decode("utf-8", errors="replace") reads it. Padding sections are ignored on
-// purpose: batches are packed. encode and decode may be called from several threads at once.
+// Input that is not UTF-8 is read as Python's bytes.decode("utf-8", errors="replace") reads it. Padding sections are
+// ignored on purpose: batches are packed. encode and decode may be called from several threads at once.
 #pragma once
 
 #include <cstdint>
@@ -27,11 +27,11 @@ struct Offset {
 /// One text (or pair) as the model takes it. All vectors have the same length.
 struct Encoding {
   std::vector<int32_t> ids;
-  std::vector<int32_t> type_ids;   // 0 first text, 1 second, where the file says so
-  std::vector<Offset> offsets;     // each into its own text; {0, 0} for added special tokens
-  std::vector<uint8_t> special;    // 1: added by the post-processor
+  std::vector<int32_t> type_ids;  // 0 first text, 1 second, where the file says so
+  std::vector<Offset> offsets;    // each into its own text; {0, 0} for added special tokens
+  std::vector<uint8_t> special;   // 1: added by the post-processor
   bool truncated = false;
-  int64_t full_length = 0;         // tokens before truncation, specials included
+  int64_t full_length = 0;  // tokens before truncation, specials included
 };
 
 class Tokenizer {
@@ -48,8 +48,8 @@ class Tokenizer {
   Encoding encode(std::string_view text) const;
   Encoding encode(std::string_view first, std::string_view second) const;
 
-  /// Truncation on the right, the longer text of a pair first, to `tokens` with specials; 0 switches truncation off. Takes the
-  /// place of the file's own. Throws Error{invalid_argument} when not even the special tokens fit.
+  /// Truncation on the right, the longer text of a pair first, to `tokens` with specials; 0 switches truncation off.
+  /// Takes the place of the file's own. Throws Error{invalid_argument} when not even the special tokens fit.
   void set_max_length(int64_t tokens);
   /// 0: none.
   int64_t max_length() const;

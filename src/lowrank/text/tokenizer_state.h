@@ -27,9 +27,9 @@ struct Tokenizer::State {
   std::unique_ptr<PreTokenizer> pre_tokenizer;  // nullptr: none
   std::unique_ptr<Model> model;
   PostProcessor post_processor;
-  Decoder decoder;                              // empty: tokens joined by spaces
+  Decoder decoder;  // empty: tokens joined by spaces
   AddedTokens added;
-  std::vector<Margins> margins;                 // by id of the model; empty unless offsets are trimmed
+  std::vector<Margins> margins;  // by id of the model; empty unless offsets are trimmed
   int64_t max_length = 0;
   bool truncate_left = false;
   std::optional<int32_t> pad_id;
@@ -39,7 +39,8 @@ struct Tokenizer::State {
 
 /// The whole of tokenizer.json.
 std::unique_ptr<Tokenizer::State> load_tokenizer_json(const std::filesystem::path& path);
-/// BERT's classic files: vocab.txt, one token a line, with the settings of tokenizer_config.json beside it if there is one.
+/// BERT's classic files: vocab.txt, one token a line, with the settings of tokenizer_config.json beside it if there is
+/// one.
 std::unique_ptr<Tokenizer::State> load_vocab_txt(const std::filesystem::path& path);
 
 }  // namespace lowrank::text

@@ -1,9 +1,10 @@
 // Character classes and mappings, as the reference tokenizers 0.23 has them.
 //
-// The reference mixes tables of several Unicode versions (its BERT rules know Unicode 8, its normalisation forms Unicode 9,
-// its words and numbers Unicode 16). The classes here are therefore full range tables read from the reference itself by
-// tools/golden/unicode_tables.py, not those of the Unicode library at hand; decompositions and simple case mappings, which
-// never change once assigned, come from utf8proc with the differences listed in unicode.cpp.
+// The reference mixes tables of several Unicode versions (its BERT rules know Unicode 8, its normalisation forms
+// Unicode 9, its words and numbers Unicode 16). The classes here are therefore full range tables read from the
+// reference itself by tools/golden/unicode_tables.py, not those of the Unicode library at hand; decompositions and
+// simple case mappings, which never change once assigned, come from utf8proc with the differences listed in
+// unicode.cpp.
 #pragma once
 
 #include <cstddef>
@@ -45,8 +46,8 @@ uint8_t combining_class(char32_t c);
 /// The canonical composition of the pair, Unicode 9; 0 when there is none.
 char32_t compose(char32_t first, char32_t second);
 
-/// For a code point that the reference's Split regexes (Oniguruma) and PCRE2 10.42 classify differently: one with as many
-/// UTF-8 bytes and the class the reference sees. `c` itself for all others.
+/// For a code point that the reference's Split regexes (Oniguruma) and PCRE2 10.42 classify differently: one with as
+/// many UTF-8 bytes and the class the reference sees. `c` itself for all others.
 char32_t regex_stand_in(char32_t c);
 
 }  // namespace lowrank::text

@@ -14,7 +14,8 @@ struct Decomposed {
   uint8_t ccc;
 };
 
-// Full decomposition in canonical order: the first part of each code point replaces it (0), the others are inserted (1).
+// Full decomposition in canonical order: the first part of each code point replaces it (0), the others are inserted
+// (1).
 std::vector<Decomposed> decompose_all(std::string_view text, bool compatibility) {
   std::vector<Decomposed> out;
   out.reserve(text.size());
@@ -35,13 +36,15 @@ std::vector<Decomposed> decompose_all(std::string_view text, bool compatibility)
 
 // Canonical composition. A composed code point replaces what its parts replaced: changes a and b give a + b - 1.
 std::vector<Change> compose_all(const std::vector<Decomposed>& in) {
-  std::vector<Change> out, blocked;   // blocked: marks between the last starter and the next, not composed with it
+  std::vector<Change> out, blocked;  // blocked: marks between the last starter and the next, not composed with it
   std::optional<Change> starter;
-  int last_ccc = -1;                  // of blocked.back(); -1 when blocked is empty
+  int last_ccc = -1;  // of blocked.back(); -1 when blocked is empty
   for (const auto& [c, change, ccc] : in) {
     if (!starter) {
-      if (ccc == 0) starter = Change{c, change};
-      else out.push_back({c, change});
+      if (ccc == 0)
+        starter = Change{c, change};
+      else
+        out.push_back({c, change});
       continue;
     }
     if (last_ccc < ccc) {

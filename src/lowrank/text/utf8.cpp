@@ -37,7 +37,8 @@ bool is_ascii(std::string_view bytes) {
     std::memcpy(&word, bytes.data() + i, 8);
     if ((word & 0x8080808080808080U) != 0) return false;
   }
-  return std::all_of(bytes.begin() + static_cast<long>(i), bytes.end(), [](char c) { return static_cast<uint8_t>(c) < 0x80; });
+  return std::all_of(bytes.begin() + static_cast<long>(i), bytes.end(),
+                     [](char c) { return static_cast<uint8_t>(c) < 0x80; });
 }
 
 bool is_utf8(std::string_view bytes) {
