@@ -1,0 +1,33 @@
+// Bytes that a run will need, known before its first step. Instead of formulas a family and method must keep true, two small
+// slices of the largest batch go forward and backward under an allocation meter, and a line is drawn through their peaks.
+#pragma once
+
+#include "lowrank/base/json.h"
+#include "lowrank/train/loss.h"
+#include "lowrank/train/trainee.h"
+
+namespace lowrank::train {
+
+struct MemoryPlan {
+  int64_t process = 0;      // resident before the first step: program, libraries, weights, data
+  int64_t optimiser = 0;    // gradients, both moments and the best copy of what trains
+  int64_t activations = 0;  // of the largest training batch, forward and backward, or of a validation batch if that is more
+  int64_t batch_tokens = 0; // in that batch
+  int64_t batch_rows = 0;
+
+  int64_t peak() const { return process + optimiser + activations; }
+  Json to_json() const;
+};
+
+/// Every forward pass of the run is drawn up to find the one with most tokens. Gradients in trainee.parameters are left as
+/// they were found only if they were undefined or zero.
+MemoryPlan plan_memory(const Trainee& trainee, const data::Split& split, const TrainOptions& options);
+
+/// Throws Error{out_of_memory} when what the plan still has to allocate exceeds `available` bytes, with the batch size and
+/// accumulation that would fit.
+void require_memory(const MemoryPlan& plan, int64_t available, const TrainOptions& options);
+
+/// Most bytes that tensors took at once while `work` ran, beyond what was there before.
+int64_t peak_allocation(const std::function<void()>& work);
+
+}  // namespace lowrank::train
