@@ -8,7 +8,7 @@ namespace lowrank::text {
 
 namespace {
 
-constexpr int64_t kMaxId = 1 << 26;  // 64 Mi tokens: more is a broken file, not a vocabulary
+constexpr int64_t kMaxId = 1 << 22;  // 4 Mi tokens: more is a broken file, not a vocabulary
 
 // Multiply and fold, eight bytes at a time. The tables hold trusted vocabularies; only lookups come from outside.
 uint32_t hash_of(std::string_view text) {
