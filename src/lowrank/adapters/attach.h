@@ -10,7 +10,7 @@ namespace lowrank::adapters {
 
 /// One adapted module.
 struct Attached {
-  std::string module;                      // dotted name
+  std::string module;  // dotted name
   nn::Host* host = nullptr;
   std::shared_ptr<nn::Adapter> adapter;
   ModuleOptions options;
@@ -21,7 +21,8 @@ struct AdapterSet {
   std::string name;
   AdapterConfig config;
   std::vector<Attached> modules;
-  std::vector<std::pair<std::string, at::Tensor>> biases;   // base biases that train, by parameter name (bias all/lora_only)
+  std::vector<std::pair<std::string, at::Tensor>>
+      biases;  // base biases that train, by parameter name (bias all/lora_only)
 
   /// (name, tensor) of every trainable tensor: "<module>.<tensor>" for adapters, then the biases.
   std::vector<std::pair<std::string, at::Tensor>> parameters() const;
@@ -32,11 +33,13 @@ struct AdapterSet {
 /// (PEFT writes such lists), which is logged: its tensors decide whether it fits.
 enum class Origin { user, file };
 
-/// The hosts that the configuration's targets, exclusions and layer numbers choose, in module order. `heads` are modules
-/// that train in full, so they are never adapted. Throws Error{invalid_argument} with near misses for every target or exclusion
-/// that matches nothing or no adaptable layer, and Error{unsupported} when the method cannot adapt a chosen host.
+/// The hosts that the configuration's targets, exclusions and layer numbers choose, in module order. `heads` are
+/// modules that train in full, so they are never adapted. Throws Error{invalid_argument} with near misses for every
+/// target or exclusion that matches nothing or no adaptable layer, and Error{unsupported} when the method cannot adapt
+/// a chosen host.
 std::vector<std::pair<std::string, nn::Host*>> choose_hosts(torch::nn::Module& model, const AdapterConfig& config,
-                                                            const std::vector<std::string>& heads, Origin origin = Origin::user);
+                                                            const std::vector<std::string>& heads,
+                                                            Origin origin = Origin::user);
 
 /// Parameter names of the base biases that `config.bias` trains: every "bias" outside the heads, or those of `hosts`.
 std::vector<std::string> trained_biases(torch::nn::Module& model, const AdapterConfig& config,
@@ -44,8 +47,8 @@ std::vector<std::string> trained_biases(torch::nn::Module& model, const AdapterC
                                         const std::vector<std::string>& heads);
 
 /// Attaches a fresh adapter named `name` to every chosen host and lets the chosen biases train. Also throws
-/// Error{invalid_argument} for a rank that is larger than a layer and for a pattern that matches no chosen module. When it
-/// throws the model is as before.
+/// Error{invalid_argument} for a rank that is larger than a layer and for a pattern that matches no chosen module. When
+/// it throws the model is as before.
 AdapterSet attach(torch::nn::Module& model, const AdapterConfig& config, const std::vector<std::string>& heads,
                   const std::string& name = "default", Origin origin = Origin::user);
 

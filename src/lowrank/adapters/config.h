@@ -38,10 +38,10 @@ struct AdapterConfig {
   /// ("layer" in encoder.layer.3.output), or without it the first number that follows two components.
   std::vector<int64_t> layers;
   std::vector<std::string> layers_pattern;
-  std::string bias = "none";                                        // none | all | lora_only
+  std::string bias = "none";  // none | all | lora_only
   PatternList<int64_t> rank_pattern;
   PatternList<double> alpha_pattern;
-  std::shared_ptr<MethodOptions> options;                           // of `method`
+  std::shared_ptr<MethodOptions> options;  // of `method`
   uint64_t seed = 42;
 
   /// rank, alpha, … and then the method's own, into one table. The table refers to this object and to *options.

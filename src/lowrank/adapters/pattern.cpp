@@ -1,9 +1,8 @@
 #include "lowrank/adapters/pattern.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
-#include <pcre2.h>
-
 #include <array>
+#include <pcre2.h>
 
 #include "lowrank/base/error.h"
 
@@ -25,7 +24,8 @@ std::string message_of(int code) {
 
 }  // namespace
 
-NamePattern::NamePattern(std::string expression, std::string_view where) : expression_(std::move(expression)), where_(where) {
+NamePattern::NamePattern(std::string expression, std::string_view where)
+    : expression_(std::move(expression)), where_(where) {
   check(expression_.size() <= kMaxExpression, ErrorKind::invalid_argument, where_,
         "expected a regular expression of at most {} bytes, got {}", kMaxExpression, expression_.size());
   int error = 0;
@@ -75,7 +75,8 @@ bool matches_glob(std::string_view glob, std::string_view text) {
 }
 
 bool is_portable_regex(std::string_view expression) {
-  static const NamePattern foreign(R"((?s).*(\\[pPhHRKQEGXNzg]|\(\*|\(\?(<\w|'|\||&|R|P>|[-+]?\d)|\[\[?:).*)", "internal");
+  static const NamePattern foreign(R"((?s).*(\\[pPhHRKQEGXNzg]|\(\*|\(\?(<\w|'|\||&|R|P>|[-+]?\d)|\[\[?:).*)",
+                                   "internal");
   return !foreign.matches(expression);
 }
 

@@ -11,7 +11,8 @@ namespace {
 constexpr std::string_view kRegexPrefix = "re:";
 
 bool is_name_or_suffix(std::string_view name, std::string_view wanted) {
-  return name == wanted || (name.size() > wanted.size() && name.ends_with(wanted) && name[name.size() - wanted.size() - 1] == '.');
+  return name == wanted ||
+         (name.size() > wanted.size() && name.ends_with(wanted) && name[name.size() - wanted.size() - 1] == '.');
 }
 
 bool glob_matches_suffix(std::string_view glob, std::string_view name) {
@@ -25,8 +26,8 @@ bool glob_matches_suffix(std::string_view glob, std::string_view name) {
 }  // namespace
 
 Target::Target(std::string text, std::string_view where) : text_(std::move(text)) {
-  check(!text_.empty() && text_ != kRegexPrefix, ErrorKind::invalid_argument, where, "expected a module name, a glob, re:<regex> or all-linear, got '{}'",
-        text_);
+  check(!text_.empty() && text_ != kRegexPrefix, ErrorKind::invalid_argument, where,
+        "expected a module name, a glob, re:<regex> or all-linear, got '{}'", text_);
   if (text_ == "all-linear") {
     kind_ = Kind::all_linear;
   } else if (text_.starts_with(kRegexPrefix)) {
@@ -54,10 +55,12 @@ std::vector<Target> parse_targets(const std::vector<std::string>& entries, std::
 }
 
 std::optional<int64_t> layer_number(std::string_view name, const std::vector<std::string>& layers_pattern) {
-  // Without a pattern PEFT wants two components before the number; `begin` walks over the components, the last excluded.
+  // Without a pattern PEFT wants two components before the number; `begin` walks over the components, the last
+  // excluded.
   const auto find = [&](const NamePattern* before) -> std::optional<int64_t> {
     size_t component = 0;
-    for (size_t begin = 0, end = name.find('.'); end != std::string_view::npos; begin = end + 1, end = name.find('.', begin), ++component) {
+    for (size_t begin = 0, end = name.find('.'); end != std::string_view::npos;
+         begin = end + 1, end = name.find('.', begin), ++component) {
       int64_t number = 0;
       const auto [stop, code] = std::from_chars(name.data() + begin, name.data() + end, number);
       if (code != std::errc() || stop != name.data() + end || begin == 0) continue;

@@ -36,8 +36,8 @@ std::vector<Target> parse_targets(const std::vector<std::string>& entries, std::
 /// The number of the layer that a module belongs to, as PEFT's layers_pattern finds it; nullopt when it is in none.
 std::optional<int64_t> layer_number(std::string_view name, const std::vector<std::string>& layers_pattern);
 
-/// True when `name` is one of `modules`, lies below one, or has one among its inner components, as in "bert.pooler.dense"
-/// for "pooler".
+/// True when `name` is one of `modules`, lies below one, or has one among its inner components, as in
+/// "bert.pooler.dense" for "pooler".
 bool is_within(std::string_view name, const std::vector<std::string>& modules);
 
 }  // namespace lowrank::adapters
