@@ -5,7 +5,7 @@
 
 #include <cmath>
 
-#include "lowrank/adapters/input_dropout.h"
+#include "lowrank/adapters/dropout.h"
 #include "lowrank/tensor/random.h"
 
 namespace lowrank::adapters {
@@ -46,7 +46,7 @@ at::Tensor LoraAdapter::apply_to_weight(const at::Tensor& w) const {
 }
 
 std::optional<nn::LowRankForm> LoraAdapter::low_rank(const nn::Host& /*host*/) const {
-  return nn::LowRankForm{A(), B(), multiplier() * scale_, {}};
+  return nn::LowRankForm{.A = A(), .B = B(), .scale = multiplier() * scale_, .gain = {}, .mix = {}};
 }
 
 at::Tensor LoraAdapter::forward(const at::Tensor& x, const at::Tensor& y0, const nn::Host& host, const nn::DropoutSource& dropout) {
@@ -70,7 +70,7 @@ class Lora : public Method {
     return std::make_shared<LoraAdapter>(options, host);
   }
   PeftSpelling peft() const override {
-    return {"LORA", "lora_alpha", "lora_dropout", {{"rslora", "use_rslora"}}, {{"use_dora", false}}};
+    return {"LORA", "lora_alpha", "lora_dropout", {{"rslora", "use_rslora"}}, {{"use_dora", false}}, {}};
   }
   double effective_scale(const ModuleOptions& options, const nn::HostShape& /*host*/) const override { return lora_scale(options); }
 };

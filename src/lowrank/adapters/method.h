@@ -44,6 +44,15 @@ struct PeftSpelling {
   std::string_view dropout_key;                                       // our "dropout" there, "" when it has none
   std::vector<std::pair<std::string_view, std::string_view>> options; // our option → its key, same value
   std::vector<std::pair<std::string_view, Json>> fixed;               // keys that tell this method from its kin: use_dora
+  /// Our options without a key there that may have any value all the same: they act in training alone, or peft_module()
+  /// says what they do. Every other option must be spelled above.
+  std::vector<std::string_view> unspelled;
+};
+
+/// The rank and alpha from which PEFT builds the same tensors and the same scale for one module.
+struct PeftModule {
+  int64_t rank;
+  double alpha;
 };
 
 class Method {
@@ -60,6 +69,10 @@ class Method {
   /// (float64 when the host's weight is), on the host's device.
   virtual std::shared_ptr<nn::Adapter> create(const ModuleOptions& options, const nn::Host& host) const = 0;
   virtual PeftSpelling peft() const = 0;
+  /// Ours as they stand, for most. Throws Error{unsupported} when PEFT cannot say what this module's options say.
+  virtual PeftModule peft_module(const ModuleOptions& options, const nn::HostShape& /*host*/) const {
+    return {options.rank, options.alpha};
+  }
   /// The scale that multiplies the update, for people to read: alpha/rank for most.
   virtual double effective_scale(const ModuleOptions& options, const nn::HostShape& host) const = 0;
   /// The learning rate that trains something on encoders when the user names none.

@@ -12,12 +12,13 @@ namespace lowrank::nn {
 
 class Host;
 
-/// W' = diag(gain)·(W + scale·B·A), the form that most methods share and that hosts run as one fused operation.
-/// A [R, I], B [O, R]; gain [O], undefined for all ones. All three may require gradients.
+/// W' = diag(gain)·(W + scale·(mix ⊗ (B·A))), the form that most methods share and that hosts run as one fused operation.
+/// A [R, n], B [k, R]; gain [O], undefined for all ones; mix [l, m] with l·k = O and m·n = I, undefined for the number 1. At most
+/// one of gain and mix. All may require gradients. A method with a mix overrides forward().
 struct LowRankForm {
   at::Tensor A, B;
   double scale = 1.0;
-  at::Tensor gain;
+  at::Tensor gain, mix;
 };
 
 /// Where a forward pass draws its dropout from: rows' keys and the layer's own salt. No keys: no dropout.

@@ -13,7 +13,7 @@ Embedding::Embedding(int64_t vocabulary, int64_t width) { own(at::zeros({vocabul
 HostShape Embedding::shape() const { return {"embedding", weight().size(1), weight().size(0), true}; }
 
 at::Tensor Embedding::project(const at::Tensor& ids, const at::Tensor& m, int64_t blocks) const {
-  check(blocks == 1, ErrorKind::unsupported, "embedding", "an embedding has no input blocks, asked for {}", blocks);
+  check(blocks == 0, ErrorKind::unsupported, "embedding", "an embedding has no input blocks, asked for {}", blocks);
   return m.index_select(1, ids.flatten()).t().reshape([&] {
     auto shape = ids.sizes().vec();
     shape.push_back(m.size(0));
@@ -22,7 +22,7 @@ at::Tensor Embedding::project(const at::Tensor& ids, const at::Tensor& m, int64_
 }
 
 at::Tensor Embedding::add_expanded(const at::Tensor& y0, const at::Tensor& h, const at::Tensor& m, double scale, int64_t blocks) const {
-  check(blocks == 1, ErrorKind::unsupported, "embedding", "an embedding has no output blocks, asked for {}", blocks);
+  check(blocks == 0, ErrorKind::unsupported, "embedding", "an embedding has no output blocks, asked for {}", blocks);
   return y0 + scale * at::linear(h, m).to(y0.scalar_type());
 }
 

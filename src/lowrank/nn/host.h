@@ -27,13 +27,14 @@ class Host : public torch::nn::Module {
   /// The frozen weight as [O, I], dequantised if need be. A view that callers must not write to.
   virtual at::Tensor matrix() const = 0;
 
-  /// x·Mᵀ in this layer's own sense for another matrix. With blocks = m > 1 the input is m groups of n = I/m that share
-  /// M [K, n]; the result is [m, .., K] (block first, so that mixing blocks is one matrix product), else [.., K].
-  virtual at::Tensor project(const at::Tensor& x, const at::Tensor& m, int64_t blocks = 1) const = 0;
-  /// y0 + scale·(h·Mᵀ), h [.., R], M [O, R]; with h [l, .., R] (block first) and M [O/l, R] each block fills its O/l outputs.
+  /// x·Mᵀ [.., K] in this layer's own sense for another matrix. With blocks = m the input is m groups of n = I/m that share
+  /// M [K, n] (undefined: the identity); the result is [m, .., K], block first, so that mixing blocks is one matrix product.
+  virtual at::Tensor project(const at::Tensor& x, const at::Tensor& m, int64_t blocks = 0) const = 0;
+  /// y0 + scale·(h·Mᵀ), h [.., R], M [O, R]; with blocks = l, h [l, .., R] and M [O/l, R] (undefined: the identity) each block
+  /// fills its O/l outputs.
   /// y0 is the caller's own and may be overwritten.
   virtual at::Tensor add_expanded(const at::Tensor& y0, const at::Tensor& h, const at::Tensor& m, double scale,
-                                  int64_t blocks = 1) const = 0;
+                                  int64_t blocks = 0) const = 0;
   /// y with output channel o multiplied by gain[o], gain [O].
   virtual at::Tensor scale_outputs(const at::Tensor& y, const at::Tensor& gain) const = 0;
 

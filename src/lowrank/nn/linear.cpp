@@ -8,6 +8,12 @@
 
 namespace lowrank::nn {
 
+namespace {
+
+at::Tensor in_dtype_of(const at::Tensor& x, const at::Tensor& m) { return m.defined() ? m.to(x.scalar_type()) : m; }
+
+}  // namespace
+
 Linear::Linear(int64_t in, int64_t out, bool with_bias) {
   own(at::zeros({out, in}), with_bias ? at::zeros({out}) : at::Tensor());
 }
@@ -15,12 +21,12 @@ Linear::Linear(int64_t in, int64_t out, bool with_bias) {
 HostShape Linear::shape() const { return {"linear", weight().size(0), weight().size(1), false}; }
 
 at::Tensor Linear::project(const at::Tensor& x, const at::Tensor& m, int64_t blocks) const {
-  const at::Tensor same = m.to(x.scalar_type());
-  return blocks == 1 ? at::linear(x, same) : kernels::project_blocks(x, same, blocks);
+  const at::Tensor same = in_dtype_of(x, m);
+  return blocks == 0 ? at::linear(x, same) : kernels::project_blocks(x, same, blocks);
 }
 
 at::Tensor Linear::add_expanded(const at::Tensor& y0, const at::Tensor& h, const at::Tensor& m, double scale, int64_t blocks) const {
-  return kernels::add_expanded_blocks(y0, blocks == 1 ? h.unsqueeze(0) : h, m.to(y0.scalar_type()), scale);
+  return kernels::add_expanded_blocks(y0, blocks == 0 ? h.unsqueeze(0) : h, in_dtype_of(y0, m), scale);
 }
 
 at::Tensor Linear::scale_outputs(const at::Tensor& y, const at::Tensor& gain) const { return y * gain.to(y.scalar_type()); }
@@ -31,7 +37,7 @@ at::Tensor Linear::add_bias(const at::Tensor& y) const { return y + bias(); }
 
 std::optional<at::Tensor> Linear::fused(const at::Tensor& x, const LowRankForm& form) const {
   if (weight().requires_grad()) return std::nullopt;
-  return kernels::lowrank_linear(x, weight(), bias(), form.A, form.B, form.scale, form.gain);
+  return kernels::lowrank_linear(x, weight(), bias(), form.A, form.B, form.scale, form.gain, form.mix);
 }
 
 }  // namespace lowrank::nn

@@ -1,0 +1,158 @@
+#include "lowrank/adapters/dora.h"
+
+#include <ATen/ops/equal.h>
+#include <ATen/ops/linalg_vector_norm.h>
+#include <ATen/ops/mm.h>
+#include <ATen/ops/where.h>
+#include <c10/core/InferenceMode.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "lowrank/adapters/dropout.h"
+
+namespace lowrank::adapters {
+
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::tensor_list;
+
+/// Below this share of ‖W_j‖² + ‖s·B_j·A‖² the sum has cancelled too many of U's digits, and the row is computed directly.
+constexpr double kCancellation = 0.05;
+
+c10::ScalarType wide(const at::Tensor& t) { return t.scalar_type() == at::kDouble ? at::kDouble : at::kFloat; }
+
+at::Tensor row_norms(const at::Tensor& matrix) { return at::linalg_vector_norm(matrix, 2, {1}, false, at::kDouble); }
+
+struct NormGradient : torch::autograd::Function<NormGradient> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& A, const at::Tensor& B, const at::Tensor& matrix,
+                            const at::Tensor& projected, const at::Tensor& norms, double scale) {
+    ctx->save_for_backward({A, B, matrix, projected, norms});
+    ctx->saved_data["scale"] = scale;
+    return norms.clone();
+  }
+
+  static tensor_list backward(AutogradContext* ctx, tensor_list grads) {
+    const auto saved = ctx->get_saved_variables();
+    const at::Tensor &A = saved[0], &B = saved[1], &matrix = saved[2], &projected = saved[3], &norms = saved[4];
+    const double s = ctx->saved_data["scale"].toDouble();
+    const at::Tensor weights = at::where(norms > 0, grads[0] / norms, 0).unsqueeze(1), weighted = weights * B;
+    const at::Tensor dB = weights * (s * projected + (s * s) * at::mm(B, at::mm(A, A.t())));
+    const at::Tensor dA = s * at::mm(weighted.t(), matrix.to(A.scalar_type())) + (s * s) * at::mm(at::mm(B.t(), weighted), A);
+    return {dA, dB, at::Tensor(), at::Tensor(), at::Tensor(), at::Tensor()};
+  }
+};
+
+}  // namespace
+
+void DoraOptions::declare(OptionTable& table) {
+  LoraOptions::declare(table);
+  table.add("norm-gradient", norm_gradient, "gradient through the norm: none (detached, as the paper) or full")
+      .choices({"detached", "full"});
+}
+
+bool RowNorms::State::update(const at::Tensor& now) {
+  const auto current = now.is_inference() ? 0 : static_cast<uint32_t>(now._version());
+  if (tensor.is_same(now) && version == current) return false;
+  tensor = now;
+  version = current;
+  return true;
+}
+
+bool RowNorms::State::update_contents(const at::Tensor& now) {
+  if (!now.is_cpu()) return update(now) || at::GradMode::is_enabled();
+  if (copy.defined() && at::equal(copy, now)) return false;
+  copy = now.detach().clone();
+  return true;
+}
+
+at::Tensor RowNorms::of(const nn::Host& host, const at::Tensor& A, const at::Tensor& B, double scale, bool with_gradient) {
+  const bool new_weight = weight_.update(host.weight()), new_a = a_.update_contents(A), new_b = b_.update_contents(B);
+  if (new_weight || new_a || new_b) {
+    // Kept for later passes, which may record gradients: not an inference tensor even when this one is such a pass.
+    const c10::InferenceMode ordinary(false);
+    const at::NoGradGuard no_grad;
+    if (new_weight) squares_ = row_norms(host.matrix()).square();
+    compute(host, A, B, scale);
+  }
+  if (with_gradient && at::GradMode::is_enabled()) return NormGradient::apply(A, B, host.matrix(), projected_, norms_, scale);
+  return norms_;
+}
+
+void RowNorms::compute(const nn::Host& host, const at::Tensor& A, const at::Tensor& B, double scale) {
+  ++computations_;
+  const at::Tensor matrix = host.matrix();
+  projected_ = at::mm(matrix.to(A.scalar_type()), A.t());
+  const at::Tensor a = A.to(at::kDouble), b = B.to(at::kDouble);
+  const at::Tensor update = (scale * scale) * (at::mm(b, at::mm(a, a.t())) * b).sum(1);
+  at::Tensor sum = squares_ + (2 * scale) * (projected_.to(at::kDouble) * b).sum(1) + update;
+  const at::Tensor cancelled = (sum < kCancellation * (squares_ + update)).nonzero().flatten();
+  if (cancelled.numel() > 0) {
+    const at::Tensor rows = matrix.index_select(0, cancelled).to(at::kDouble) + scale * at::mm(b.index_select(0, cancelled), a);
+    sum.index_copy_(0, cancelled, row_norms(rows).square());
+  }
+  norms_ = sum.sqrt().to(A.scalar_type());
+}
+
+DoraAdapter::DoraAdapter(const ModuleOptions& options, const nn::Host& host)
+    : LoraAdapter(options, host),
+      norm_has_gradient_(dynamic_cast<const DoraOptions&>(*options.method).norm_gradient == "full") {
+  register_parameter("lora_magnitude_vector", row_norms(host.matrix()).to(A().scalar_type()));
+}
+
+at::Tensor DoraAdapter::gain(const at::Tensor& norms) const { return magnitude() / at::where(norms == 0, 1, norms); }
+
+at::Tensor DoraAdapter::apply_to_weight(const at::Tensor& w) const {
+  const at::Tensor base = w.to(wide(w));
+  const at::Tensor direction = base + scale() * at::mm(B().to(base.scalar_type()), A().to(base.scalar_type()));
+  const at::Tensor norms = row_norms(direction).to(base.scalar_type());
+  const at::Tensor adapted = gain(norm_has_gradient_ ? norms : norms.detach()).unsqueeze(1) * direction;
+  return multiplier() == 1.0 ? adapted : base + multiplier() * (adapted - base);
+}
+
+std::optional<nn::LowRankForm> DoraAdapter::low_rank(const nn::Host& host) const {
+  if (multiplier() != 1.0) return std::nullopt;
+  const at::Tensor norms = norms_.of(host, A(), B(), scale(), norm_has_gradient_);
+  return nn::LowRankForm{.A = A(), .B = B(), .scale = scale(), .gain = gain(norms), .mix = {}};
+}
+
+at::Tensor DoraAdapter::forward(const at::Tensor& x, const at::Tensor& y0, const nn::Host& host, const nn::DropoutSource& source) {
+  const at::Tensor dropped = drop_input(x, dropout(), source);
+  const at::Tensor base = dropped.is_same(x) ? y0 : host.project(dropped, host.matrix());
+  const at::Tensor norms = norms_.of(host, A(), B(), scale(), norm_has_gradient_);
+  const at::Tensor g = gain(norms);
+  // g − 1 rather than g, which narrow dtypes would round to 1.
+  const at::Tensor y = y0 + host.scale_outputs(base, multiplier() * (g - 1));
+  return host.add_expanded(y, host.project(dropped, A()), g.unsqueeze(1) * B(), multiplier() * scale());
+}
+
+namespace {
+
+class Dora : public Method {
+ public:
+  std::string_view name() const override { return "dora"; }
+  std::string_view title() const override { return "DoRA"; }
+  std::string_view paper() const override { return "arXiv 2402.09353"; }
+  std::unique_ptr<MethodOptions> make_options() const override { return std::make_unique<DoraOptions>(); }
+  bool supports(const nn::HostShape& /*host*/) const override { return true; }
+  std::vector<TensorSpec> tensors(const ModuleOptions& options, const nn::HostShape& host) const override {
+    auto specs = lora_tensors(options, host);
+    specs.push_back({"lora_magnitude_vector", {host.out}});
+    return specs;
+  }
+  std::shared_ptr<nn::Adapter> create(const ModuleOptions& options, const nn::Host& host) const override {
+    return std::make_shared<DoraAdapter>(options, host);
+  }
+  PeftSpelling peft() const override {
+    return {"LORA", "lora_alpha", "lora_dropout", {{"rslora", "use_rslora"}}, {{"use_dora", true}}, {"norm-gradient"}};
+  }
+  double effective_scale(const ModuleOptions& options, const nn::HostShape& /*host*/) const override { return lora_scale(options); }
+};
+
+}  // namespace
+
+const Method& dora_method() {
+  static const Dora method;
+  return method;
+}
+
+}  // namespace lowrank::adapters

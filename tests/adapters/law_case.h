@@ -1,0 +1,97 @@
+// One case of the laws: a method on a host in a dtype, everything by formula.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include "lowrank/adapters/method.h"
+#include "lowrank/nn/embedding.h"
+#include "lowrank/nn/linear.h"
+#include "support/fixed_init.h"
+
+namespace lowrank::test {
+
+struct LawCase {
+  const adapters::Method* method;
+  std::string host;  // "linear", "linear_no_bias", "embedding"
+  c10::ScalarType dtype;
+
+  friend std::ostream& operator<<(std::ostream& out, const LawCase& c) {
+    return out << c.method->name() << " on " << c.host << ", " << c10::toString(c.dtype);
+  }
+};
+
+inline constexpr int64_t kOut = 40, kIn = 24, kRows = 10;  // neither square nor a power of two; LoKr's factor divides both
+
+/// A linear layer that has no fused path, so that a method's own forward runs.
+struct UnfusedLinear : nn::Linear {
+  using nn::Linear::Linear;
+
+ protected:
+  std::optional<at::Tensor> fused(const at::Tensor& /*x*/, const nn::LowRankForm& /*form*/) const override { return std::nullopt; }
+};
+
+inline std::shared_ptr<nn::Host> make_host(const std::string& kind, c10::ScalarType dtype, bool with_fused = true) {
+  std::shared_ptr<nn::Host> host;
+  if (kind == "embedding") {
+    host = std::make_shared<nn::Embedding>(kIn, kOut);
+    host->set_weight(fixed({kIn, kOut}, 1, 0.5, dtype));
+    return host;
+  }
+  const bool bias = kind == "linear";
+  if (with_fused) {
+    host = std::make_shared<nn::Linear>(kIn, kOut, bias);
+  } else {
+    host = std::make_shared<UnfusedLinear>(kIn, kOut, bias);
+  }
+  host->set_weight(fixed({kOut, kIn}, 1, 0.5, dtype));
+  if (bias) host->set_bias(fixed({kOut}, 2, 0.5, dtype));
+  return host;
+}
+
+inline at::Tensor make_input(const std::string& kind, c10::ScalarType dtype, int64_t rows = kRows) {
+  if (kind == "embedding") return (fixed({rows}, 3).abs() * kIn).to(at::kLong);
+  return fixed({rows, kIn}, 3, 1.0, dtype);
+}
+
+/// Options with alpha ≠ rank; `set` adjusts the method's own by name.
+class Configured {
+ public:
+  explicit Configured(const adapters::Method& method, int64_t rank = 2, double alpha = 3) : method_(method.make_options()) {
+    method_->declare(table_);
+    options_ = {.module = "layer", .rank = rank, .alpha = alpha, .seed = 7, .method = method_.get()};
+  }
+  Configured(const Configured&) = delete;
+  Configured& operator=(const Configured&) = delete;
+
+  /// Sets `value` on every option whose name ends with `suffix`; returns how many there were.
+  int set(std::string_view suffix, const Json& value) {
+    int found = 0;
+    for (const auto& option : table_.options()) {
+      if (option.name().ends_with(suffix)) ++found, table_.at(option.name(), "test").set(value, "test");
+    }
+    return found;
+  }
+  const adapters::ModuleOptions& operator*() const { return options_; }
+  OptionTable& table() { return table_; }
+
+ private:
+  std::unique_ptr<adapters::MethodOptions> method_;
+  OptionTable table_;
+  adapters::ModuleOptions options_;
+};
+
+/// Moves every parameter by formula, so that no term of the method is zero or one.
+inline void perturb(nn::Adapter& adapter) {
+  const at::NoGradGuard no_grad;
+  uint32_t salt = 11;
+  for (auto& parameter : adapter.parameters()) parameter.add_(fixed(parameter.sizes(), salt++, 0.4, parameter.scalar_type()));
+}
+
+inline std::shared_ptr<nn::Adapter> make_perturbed(const adapters::Method& method, const adapters::ModuleOptions& options,
+                                                   const nn::Host& host) {
+  auto adapter = method.create(options, host);
+  perturb(*adapter);
+  return adapter;
+}
+
+}  // namespace lowrank::test
