@@ -158,6 +158,20 @@ TEST_P(RoundTrip, EqualContentGivesEqualBytes) {
 INSTANTIATE_TEST_SUITE_P(Methods, RoundTrip, testing::ValuesIn(cases()),
                          [](const auto& instance) { return instance.param.name; });
 
+// A layer that training left alone must not be adapted on loading, though the targets would match it there.
+TEST(PeftWrite, HeadsThatAreNotSavedStayOutOfTheTargets) {
+  for (const char* options : {R"({"rank": 2})", R"({"rank": 2, "target-modules": ["dense"]})"}) {
+    const auto model = tiny_bert();
+    const AdapterSet set = attach(*model, config_of({"heads", "lora", options}), {"pooler", "classifier"});
+    const lowrank::test::TempDir folder;
+    write_peft(folder.path(), set, {}, {});
+    const AdapterSet again = load_peft(*tiny_bert(), read_peft(folder.path()), {});
+    ASSERT_EQ(again.modules.size(), set.modules.size());
+    for (size_t i = 0; i < set.modules.size(); ++i) EXPECT_EQ(again.modules[i].module, set.modules[i].module);
+    EXPECT_EQ(again.config.to_json(), set.config.to_json());
+  }
+}
+
 TEST(PeftWrite, RefusesWhatPeftCannotSay) {
   const auto refuse = [](const char* method, const char* options, const char* part) {
     const auto model = tiny_bert();

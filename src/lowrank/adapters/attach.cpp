@@ -198,13 +198,13 @@ AdapterSet attach(torch::nn::Module& model, const AdapterConfig& config, const s
                   const std::string& name, Origin origin) {
   const Hosts hosts = choose_hosts(model, config, heads, origin);
   if (origin == Origin::user) check_patterns(config, hosts);
-  AdapterSet set{name, config, {}, {}};
+  AdapterSet set{name, config, heads, {}, {}};
   for (const auto& [module, host] : hosts) {
     const ModuleOptions options = config.for_module(module);
     if (origin == Origin::user) check_rank(config, options, host->shape());
     set.modules.push_back({module, host, config.method->create(options, *host), options});
   }
-  AdapterSet attached{name, config, {}, {}};
+  AdapterSet attached{name, config, heads, {}, {}};
   try {
     for (auto& entry : set.modules) {
       entry.host->attach(name, entry.adapter, RandomStream(0, entry.module).next_u64());

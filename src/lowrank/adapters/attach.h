@@ -20,9 +20,10 @@ struct Attached {
 struct AdapterSet {
   std::string name;
   AdapterConfig config;
+  std::vector<std::string> heads;  // modules that were left out because they train in full
   std::vector<Attached> modules;
-  std::vector<std::pair<std::string, at::Tensor>>
-      biases;  // base biases that train, by parameter name (bias all/lora_only)
+  /// Base biases that train, by parameter name (bias all, lora_only).
+  std::vector<std::pair<std::string, at::Tensor>> biases;
 
   /// (name, tensor) of every trainable tensor: "<module>.<tensor>" for adapters, then the biases.
   std::vector<std::pair<std::string, at::Tensor>> parameters() const;

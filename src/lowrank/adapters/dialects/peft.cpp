@@ -129,13 +129,14 @@ void check_agreement(const PeftFolder& folder) {
   other.declare(second);
   for (const auto& [option, key] : peft_option_keys(*ours.method))
     compare(key, first.at(option, key).value(), second.at(option, key).value());
-  if (peft_can_name_targets(ours)) {
+  // The targets as they are, or the modules that they chose.
+  if (!peft_can_name_targets(ours) || adapted_modules(folder) == as_set(theirs.target_modules)) {
+    compare("target_modules", adapted_modules(folder), as_set(theirs.target_modules));
+  } else {
     compare("target_modules", as_set(ours.target_modules), as_set(theirs.target_modules));
     compare("exclude_modules", as_set(ours.exclude_modules), as_set(theirs.exclude_modules));
     compare("layers_to_transform", ours.layers, theirs.layers);
     compare("layers_pattern", ours.layers_pattern, theirs.layers_pattern);
-  } else {
-    compare("target_modules", adapted_modules(folder), as_set(theirs.target_modules));
   }
   problems.raise_if_any("write the folder again, or delete lowrank.json to take adapter_config.json alone");
 }
@@ -160,9 +161,19 @@ struct Expected {
   std::map<std::string, std::vector<int64_t>> shapes;  // every tensor of the folder
 };
 
+// The folder's configuration with the targets as PEFT's file has them: resolved where PEFT could not have named them.
+AdapterConfig with_spelled_targets(const PeftFolder& folder) {
+  AdapterConfig config = folder.config;
+  config.target_modules = folder.spelled.target_modules;
+  config.exclude_modules = folder.spelled.exclude_modules;
+  config.layers = folder.spelled.layers;
+  config.layers_pattern = folder.spelled.layers_pattern;
+  return config;
+}
+
 Expected expect(torch::nn::Module& model, const PeftFolder& folder, const std::vector<std::string>& heads) {
   Expected expected;
-  const auto hosts = choose_hosts(model, folder.config, heads, Origin::file);
+  const auto hosts = choose_hosts(model, with_spelled_targets(folder), heads, Origin::file);
   Problems problems(ErrorKind::file_format, folder.path.string());
   for (const auto& [module, host] : hosts) {
     for (const auto& spec : folder.config.method->tensors(folder.config.for_module(module), host->shape())) {
@@ -261,7 +272,8 @@ AdapterSet load_peft(torch::nn::Module& model, const PeftFolder& folder, const s
   in_full.insert(in_full.end(), folder.context.modules_to_save.begin(), folder.context.modules_to_save.end());
   const Expected expected = expect(model, folder, in_full);
   check_tensors(folder, expected);
-  AdapterSet set = attach(model, folder.config, in_full, name, Origin::file);
+  AdapterSet set = attach(model, with_spelled_targets(folder), in_full, name, Origin::file);
+  set.config = folder.config;
   const at::NoGradGuard no_grad;
   for (const auto& [module, host, adapter, options] : set.modules) {
     for (auto& entry : adapter->named_parameters()) entry.value().copy_(folder.tensors.at(module + "." + entry.key()));

@@ -240,7 +240,10 @@ Json format_peft_config(const AdapterSet& set, const PeftContext& context) {
   for (const auto& [option, key] : peft_option_keys(*config.method)) json[key] = table.at(option, "peft").value();
   set_strengths(json, set, std::string(spelling.alpha_key));
 
-  if (peft_can_name_targets(config)) {
+  const bool keeps_off_heads = std::all_of(set.heads.begin(), set.heads.end(), [&](const std::string& head) {
+    return is_within(head, context.modules_to_save);
+  });
+  if (keeps_off_heads && peft_can_name_targets(config)) {
     json["target_modules"] = format_names(config.target_modules);
     json["exclude_modules"] = format_names(config.exclude_modules);
     if (!config.layers.empty()) json["layers_to_transform"] = config.layers;

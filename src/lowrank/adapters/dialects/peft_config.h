@@ -14,7 +14,7 @@ struct PeftConfig {
 PeftConfig parse_peft_config(const Json& json, std::string_view where);
 
 /// Every key that PEFT writes for the method's type. Targets that PEFT cannot express (globs, all-linear, several
-/// regexes) become the list of the modules that they chose.
+/// regexes), or would apply to heads that are not in modules_to_save, become the list of the modules that they chose.
 Json format_peft_config(const AdapterSet& set, const PeftContext& context);
 
 /// True when target_modules, exclude_modules and layers can be written as they are.
