@@ -1,5 +1,6 @@
 #include "lowrank/cli/command.h"
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 
 #include "lowrank/base/error.h"

@@ -5,7 +5,6 @@
 //   command.on_run([&] { command.apply(table); command.finish(); … return 0; });
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <functional>
 #include <map>
 #include <set>
@@ -14,6 +13,12 @@
 
 #include "lowrank/base/json.h"
 #include "lowrank/base/options.h"
+
+// The header of CLI11 takes seconds to compile: only command.cpp and main.cpp include it.
+namespace CLI {
+class App;
+class Option;
+}  // namespace CLI
 
 namespace lowrank::cli {
 

@@ -41,15 +41,18 @@ Json examine() {
   facts["memory_available_bytes"] = tensor::available_bytes();
   facts["disk_free_bytes"] = static_cast<int64_t>(std::filesystem::space(".").available);
   facts["float32_gflops"] = matrix_rate(at::kFloat, at::kCPU);
-  facts["bfloat16_gflops"] = matrix_rate(at::kBFloat16, at::kCPU);
-  facts["prefers_bfloat16"] = tensor::prefers_bfloat16(at::kCPU);
+  // Without instructions for it a bfloat16 product is emulated, a hundred times slower: not worth the wait.
+  const bool has_bfloat16 = tensor::prefers_bfloat16(at::kCPU);
+  facts["bfloat16_gflops"] = has_bfloat16 ? Json(matrix_rate(at::kBFloat16, at::kCPU)) : Json();
   facts["cuda_devices"] = at::hasCUDA() ? static_cast<int64_t>(at::detail::getCUDAHooks().deviceCount()) : 0;
   return facts;
 }
 
+double rate_or_zero(const Json& rate) { return rate.is_null() ? 0.0 : rate.get<double>(); }
+
 std::vector<std::string> advice(const Json& facts) {
   std::vector<std::string> lines;
-  const double float32 = facts["float32_gflops"].get<double>(), bfloat16 = facts["bfloat16_gflops"].get<double>();
+  const double float32 = facts["float32_gflops"].get<double>(), bfloat16 = rate_or_zero(facts["bfloat16_gflops"]);
   if (facts["cuda_devices"].get<int64_t>() > 0) lines.emplace_back("A GPU is present: --device cuda (chosen by default).");
   if (bfloat16 > 1.2 * float32) {
     lines.push_back(fmt::format("bfloat16 products are {:.1f} times as fast as float32 here: --dtype bfloat16.", bfloat16 / float32));
@@ -79,7 +82,8 @@ int run(bool json, int64_t threads) {
   row("memory available", bytes_text(facts["memory_available_bytes"].get<int64_t>()));
   row("disk free here", bytes_text(facts["disk_free_bytes"].get<int64_t>()));
   row("float32 products", fmt::format("{:.0f} GFLOP/s", facts["float32_gflops"].get<double>()));
-  row("bfloat16 products", fmt::format("{:.0f} GFLOP/s", facts["bfloat16_gflops"].get<double>()));
+  const double bfloat16 = rate_or_zero(facts["bfloat16_gflops"]);
+  row("bfloat16 products", bfloat16 > 0 ? fmt::format("{:.0f} GFLOP/s", bfloat16) : "no instructions for them");
   row("GPUs", facts["cuda_devices"].get<int64_t>() == 0 ? "none found by libtorch" : std::to_string(facts["cuda_devices"].get<int64_t>()));
   std::cout << "What to do\n";
   for (const auto& line : lines) std::cout << "  " << line << "\n";

@@ -31,7 +31,7 @@ Texts read_texts(const std::string& path, const text::Tokenizer& tokenizer) {
   options.format = named ? "auto" : format_of(content);
   Texts texts;
   texts.rows = data::parse_table(content, from_input ? "standard input" : path, options).rows;
-  texts.dataset.task = data::Task::single_label;
+  texts.dataset.task = data::Task::regression;  // one sequence a row and no labels, whatever the head
   for (auto& encoded : data::encode_rows(texts.rows, texts.dataset.task, tokenizer, 0, {})) {
     texts.truncated += encoded.count.kept < encoded.count.full;
     texts.dataset.examples.push_back(std::move(encoded.example));
