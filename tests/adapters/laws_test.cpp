@@ -1,4 +1,5 @@
 // The laws: what every method promises on every host in every dtype. A new method gets them by its line in adapters.def.
+#include <ATen/Parallel.h>
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/linear.h>
 #include <torch/csrc/autograd/autograd.h>
@@ -45,8 +46,12 @@ class Laws : public testing::TestWithParam<LawCase> {
 
 /// Laws about gradients as formulas: sums in bfloat16 say nothing about those.
 class GradientLaws : public Laws {};
-/// Laws by finite differences, which need float64.
-class DifferenceLaws : public Laws {};
+/// Laws by finite differences, which need float64, and thousands of products too small to share between threads.
+class DifferenceLaws : public Laws {
+ protected:
+  void SetUp() override { at::set_num_threads(1); }
+  void TearDown() override { at::set_num_threads(2); }
+};
 
 /// The gradients of Σ y ⊙ (fixed) for x (if it can have one) and then every parameter.
 std::vector<at::Tensor> gradients(nn::Host& layer, nn::Adapter& adapter, const at::Tensor& x) {
