@@ -1,8 +1,9 @@
 // What adapters on a model's hosts are given: rows, and the dropout keys that belong to those rows.
 #include <map>
 
-#include "lowrank/nn/host.h"
 #include "models/support.h"
+
+#include "lowrank/nn/host.h"
 
 namespace lowrank::models {
 
@@ -13,7 +14,8 @@ class Recorder : public nn::Adapter {
  public:
   at::Tensor apply_to_weight(const at::Tensor& w) const override { return w; }
   bool has_dropout() const override { return true; }
-  at::Tensor forward(const at::Tensor& x, const at::Tensor& y0, const nn::Host&, const nn::DropoutSource& dropout) override {
+  at::Tensor forward(const at::Tensor& x, const at::Tensor& y0, const nn::Host&,
+                     const nn::DropoutSource& dropout) override {
     rows = x.size(0);
     keys = dropout.keys == nullptr ? nn::RowKeys{} : *dropout.keys;
     return y0;
@@ -39,7 +41,8 @@ class AdapterRows : public ::testing::TestWithParam<const char*> {
 };
 
 bool of_keys_or_values(const std::string& name) {
-  return name.ends_with("self.key") || name.ends_with("self.value") || name.ends_with("k_lin") || name.ends_with("v_lin");
+  return name.ends_with("self.key") || name.ends_with("self.value") || name.ends_with("k_lin") ||
+         name.ends_with("v_lin");
 }
 
 }  // namespace
@@ -49,8 +52,8 @@ TEST_P(AdapterRows, LastLayerAndHeadGetFirstRowsAlone) {
   model_->logits(batch_);
   const nn::RowKeys first{10, 20};
   for (const auto& [name, recorder] : recorders_) {
-    const bool last = name.find("layer.1.") != std::string::npos, head = name.find("classifier") != std::string::npos ||
-                                                                          name.find("pooler") != std::string::npos;
+    const bool last = name.find("layer.1.") != std::string::npos,
+               head = name.find("classifier") != std::string::npos || name.find("pooler") != std::string::npos;
     const bool all = !head && (!last || of_keys_or_values(name));
     EXPECT_EQ(recorder->rows, all ? 5 : 2) << name;
     EXPECT_EQ(recorder->keys, all ? batch_.keys : first) << name;
@@ -67,7 +70,14 @@ TEST_P(AdapterRows, AllRowsWhenAllAreAskedFor) {
     EXPECT_EQ(recorder->keys, batch_.keys) << name;
     ++called;
   }
-  EXPECT_GE(called, 14U);   // two layers of six linears, and embeddings
+  EXPECT_GE(called, 14U);  // two layers of six linears, and embeddings
+}
+
+TEST_P(AdapterRows, SavingWithAnUnmergedAdapter_IsRefused) {
+  const test::TempDir out;
+  EXPECT_LOWRANK_ERROR(save_text_model(out / "model", *model_, golden(GetParam())), ErrorKind::invalid_argument,
+                       "has an adapter that is not merged");
+  EXPECT_FALSE(fs::exists(out / "model"));
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, AdapterRows, ::testing::Values("bert_single", "distilbert_single", "roberta_single"),

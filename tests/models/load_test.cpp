@@ -26,12 +26,14 @@ TEST(LoadTextModel, BareCheckpointFitsAModelWithAHead) {
   const auto model = load_text_model(checkpoint.write(), kTwo);
   EXPECT_EQ(model->new_modules(), std::vector<std::string>{"classifier"});
   const auto wanted = original->named_parameters();
-  for (const auto& parameter : model->named_parameters()) EXPECT_TRUE(parameter.value().equal(wanted[parameter.key()])) << parameter.key();
+  for (const auto& parameter : model->named_parameters())
+    EXPECT_TRUE(parameter.value().equal(wanted[parameter.key()])) << parameter.key();
 }
 
 TEST(LoadTextModel, PoolerThatTheFileLacksIsNew) {
   Checkpoint checkpoint("bert_single");
-  checkpoint.rename([](const std::string& name) { return is_classifier(name) || name.starts_with("bert.pooler.") ? "" : name; });
+  checkpoint.rename(
+      [](const std::string& name) { return is_classifier(name) || name.starts_with("bert.pooler.") ? "" : name; });
   const auto model = load_text_model(checkpoint.write(), kTwo);
   EXPECT_EQ(model->new_modules(), (std::vector<std::string>{"bert.pooler", "classifier"}));
   EXPECT_EQ(model->head_modules(), (std::vector<std::string>{"classifier", "bert.pooler"}));
@@ -41,7 +43,8 @@ TEST(LoadTextModel, PoolerThatTheFileLacksIsNew) {
 TEST(LoadTextModel, DistilBertsHeadHasTwoNewModules) {
   Checkpoint checkpoint("distilbert_single");
   checkpoint.rename([](const std::string& name) { return is_classifier(name) ? "" : name; });
-  EXPECT_EQ(load_text_model(checkpoint.write(), kTwo)->new_modules(), (std::vector<std::string>{"pre_classifier", "classifier"}));
+  EXPECT_EQ(load_text_model(checkpoint.write(), kTwo)->new_modules(),
+            (std::vector<std::string>{"pre_classifier", "classifier"}));
 }
 
 TEST(LoadTextModel, EarlyLayerNormNamesAreRead) {
@@ -49,8 +52,10 @@ TEST(LoadTextModel, EarlyLayerNormNamesAreRead) {
   const HeadOptions head = stored_head(checkpoint.write());
   const auto original = load_text_model(checkpoint.write(), head);
   checkpoint.rename([](std::string name) {
-    if (const auto at = name.find("LayerNorm.weight"); at != std::string::npos) return name.substr(0, at) + "LayerNorm.gamma";
-    if (const auto at = name.find("LayerNorm.bias"); at != std::string::npos) return name.substr(0, at) + "LayerNorm.beta";
+    if (const auto at = name.find("LayerNorm.weight"); at != std::string::npos)
+      return name.substr(0, at) + "LayerNorm.gamma";
+    if (const auto at = name.find("LayerNorm.bias"); at != std::string::npos)
+      return name.substr(0, at) + "LayerNorm.beta";
     return name;
   });
   const nn::Packed batch = nn::pack({{5, 6, 7}});
@@ -68,7 +73,8 @@ TEST(LoadTextModel, OtherTasksHeadsAndBuffersAreTold) {
 
 TEST(LoadTextModel, StoredHeadForOtherLabelsIsReplacedWithAWarning) {
   const LogCapture log;
-  const auto model = load_text_model(golden("bert_single"), {HeadKind::single_label, {"red", "green", "blue", "mauve"}});
+  const auto model =
+      load_text_model(golden("bert_single"), {HeadKind::single_label, {"red", "green", "blue", "mauve"}});
   EXPECT_EQ(model->new_modules(), std::vector<std::string>{"classifier"});
   EXPECT_THAT(log.warnings, HasSubstr("the stored 'classifier' is for other labels (red, green, blue, rather green)"));
 }
@@ -92,7 +98,8 @@ TEST(LoadTextModel, MissingTensors_AreAllNamed) {
   checkpoint.tensors.erase("bert.embeddings.LayerNorm.weight");
   EXPECT_LOWRANK_ERROR(load_text_model(checkpoint.write(), kTwo), ErrorKind::file_format,
                        "tensor 'bert.encoder.layer.1.output.dense.bias' is missing");
-  EXPECT_LOWRANK_ERROR(load_text_model(checkpoint.write(), kTwo), ErrorKind::file_format, "tensor 'bert.embeddings.LayerNorm.weight' is missing");
+  EXPECT_LOWRANK_ERROR(load_text_model(checkpoint.write(), kTwo), ErrorKind::file_format,
+                       "tensor 'bert.embeddings.LayerNorm.weight' is missing");
 }
 
 TEST(LoadTextModel, HalfAHead_IsAnError) {
@@ -113,7 +120,8 @@ TEST(LoadTextModel, TensorOfNobody_IsAnError) {
   Checkpoint checkpoint("bert_single");
   checkpoint.config["num_hidden_layers"] = 1;
   EXPECT_LOWRANK_ERROR(load_text_model(checkpoint.write(), kTwo), ErrorKind::file_format,
-                       "tensor 'bert.encoder.layer.1.attention.output.LayerNorm.bias' belongs to nothing in BertForSequenceClassification");
+                       "tensor 'bert.encoder.layer.1.attention.output.LayerNorm.bias' belongs to nothing in "
+                       "BertForSequenceClassification");
 }
 
 TEST(LoadTextModel, SameParameterTwice_IsAnError) {
@@ -127,13 +135,15 @@ TEST(LoadTextModel, IntegerWeights_AreRefused) {
   Checkpoint checkpoint("bert_single");
   at::Tensor& weight = checkpoint.tensors["bert.pooler.dense.weight"];
   weight = weight.to(at::kChar);
-  EXPECT_LOWRANK_ERROR(load_text_model(checkpoint.write(), kTwo), ErrorKind::file_format, "expected F64, F32, F16 or BF16, got I8");
+  EXPECT_LOWRANK_ERROR(load_text_model(checkpoint.write(), kTwo), ErrorKind::file_format,
+                       "expected F64, F32, F16 or BF16, got I8");
 }
 
 TEST(LoadTextModel, NaN_IsNamed) {
   Checkpoint checkpoint("bert_single");
   checkpoint.tensors["bert.pooler.dense.weight"][3][4] = std::numeric_limits<float>::quiet_NaN();
-  EXPECT_LOWRANK_ERROR(load_text_model(checkpoint.write(), kTwo), ErrorKind::file_format, "'bert.pooler.dense.weight' holds NaN or infinity");
+  EXPECT_LOWRANK_ERROR(load_text_model(checkpoint.write(), kTwo), ErrorKind::file_format,
+                       "'bert.pooler.dense.weight' holds NaN or infinity");
 }
 
 TEST(LoadTextModel, UnknownFamily_ListsTheSupported) {
@@ -142,7 +152,8 @@ TEST(LoadTextModel, UnknownFamily_ListsTheSupported) {
   EXPECT_LOWRANK_ERROR(load_text_model(checkpoint.write(), kBare), ErrorKind::unsupported,
                        "expected model_type one of bert, distilbert, roberta, got 'albert', did you mean 'bert'");
   checkpoint.config.erase("model_type");
-  EXPECT_LOWRANK_ERROR(load_text_model(checkpoint.write(), kBare), ErrorKind::file_format, "expected 'model_type', got none");
+  EXPECT_LOWRANK_ERROR(load_text_model(checkpoint.write(), kBare), ErrorKind::file_format,
+                       "expected 'model_type', got none");
 }
 
 TEST(LoadTextModel, PickleOnlyFolder_IsRefusedWithTheReason) {
@@ -163,24 +174,30 @@ TEST(LoadTextModel, SettingsThatAreNotHonoured_AreAllNamed) {
   checkpoint.config["pruned_heads"] = {{"0", {1, 2}}};
   checkpoint.config["hidden_act"] = "xielu";
   const fs::path folder = checkpoint.write();
-  EXPECT_LOWRANK_ERROR(load_text_model(folder, kBare), ErrorKind::unsupported, R"(key 'position_embedding_type': expected "absolute", got "relative_key")");
-  EXPECT_LOWRANK_ERROR(load_text_model(folder, kBare), ErrorKind::unsupported, "key 'is_decoder': expected false, got true");
+  EXPECT_LOWRANK_ERROR(load_text_model(folder, kBare), ErrorKind::unsupported,
+                       R"(key 'position_embedding_type': expected "absolute", got "relative_key")");
+  EXPECT_LOWRANK_ERROR(load_text_model(folder, kBare), ErrorKind::unsupported,
+                       "key 'is_decoder': expected false, got true");
   EXPECT_LOWRANK_ERROR(load_text_model(folder, kBare), ErrorKind::unsupported, "key 'pruned_heads'");
-  EXPECT_LOWRANK_ERROR(load_text_model(folder, kBare), ErrorKind::unsupported, "key 'hidden_act': expected one of gelu");
+  EXPECT_LOWRANK_ERROR(load_text_model(folder, kBare), ErrorKind::unsupported,
+                       "key 'hidden_act': expected one of gelu");
 }
 
 TEST(LoadTextModel, MissingAndMistypedSettings_AreAllNamed) {
   Checkpoint checkpoint("bert_single");
   checkpoint.config.erase("hidden_size");
   checkpoint.config["num_attention_heads"] = "four";
-  EXPECT_LOWRANK_ERROR(load_text_model(checkpoint.write(), kBare), ErrorKind::file_format, "key 'hidden_size': expected a positive integer, got nothing");
-  EXPECT_LOWRANK_ERROR(load_text_model(checkpoint.write(), kBare), ErrorKind::file_format, R"(key 'num_attention_heads': expected a positive integer, got "four")");
+  EXPECT_LOWRANK_ERROR(load_text_model(checkpoint.write(), kBare), ErrorKind::file_format,
+                       "key 'hidden_size': expected a positive integer, got nothing");
+  EXPECT_LOWRANK_ERROR(load_text_model(checkpoint.write(), kBare), ErrorKind::file_format,
+                       R"(key 'num_attention_heads': expected a positive integer, got "four")");
 }
 
 TEST(LoadTextModel, HeadsThatDoNotDivideTheWidth_AreAnError) {
   Checkpoint checkpoint("distilbert_single");
   checkpoint.config["n_heads"] = 5;
-  EXPECT_LOWRANK_ERROR(load_text_model(checkpoint.write(), kBare), ErrorKind::file_format, "a multiple of 'n_heads', got 32 and 5");
+  EXPECT_LOWRANK_ERROR(load_text_model(checkpoint.write(), kBare), ErrorKind::file_format,
+                       "a multiple of 'n_heads', got 32 and 5");
 }
 
 TEST(LoadTextModel, UnknownSettings_AreTold) {
@@ -193,11 +210,21 @@ TEST(LoadTextModel, UnknownSettings_AreTold) {
 
 TEST(Encode, InputsOutOfRange_AreNamed) {
   const auto model = load_text_model(golden("roberta_single"), kBare);
-  EXPECT_EQ(model->max_length(), 14);   // 16 positions, of which the padding id takes 0 and 1
+  EXPECT_EQ(model->max_length(), 14);  // 16 positions, of which the padding id takes 0 and 1
   EXPECT_LOWRANK_ERROR(model->encode(nn::pack({{5}, std::vector<int64_t>(15, 5)})), ErrorKind::invalid_argument,
                        "sequence 1: expected at most 14 tokens, got 15");
-  EXPECT_LOWRANK_ERROR(model->encode(nn::pack({{5, 64}})), ErrorKind::invalid_argument, "expected token ids from 0 to 63, got 64");
-  EXPECT_LOWRANK_ERROR(model->encode(nn::pack({{5, 6}}, {{0, 1}})), ErrorKind::invalid_argument, "expected type ids from 0 to 0, got 1");
+  EXPECT_LOWRANK_ERROR(model->encode(nn::pack({{5, 64}})), ErrorKind::invalid_argument,
+                       "expected token ids from 0 to 63, got 64");
+  const auto bert = load_text_model(golden("bert_single"), kBare);
+  EXPECT_LOWRANK_ERROR(bert->encode(nn::pack({{5, 6}}, {{0, 2}})), ErrorKind::invalid_argument,
+                       "expected type ids from 0 to 1, got 2");
+}
+
+TEST(Encode, TypeIdsMeanNothingToModelsWithoutSegments) {
+  for (const char* name : {"roberta_single", "distilbert_single"}) {
+    const auto model = load_text_model(golden(name), kBare);
+    EXPECT_TRUE(model->encode(nn::pack({{5, 6}}, {{0, 1}})).equal(model->encode(nn::pack({{5, 6}})))) << name;
+  }
 }
 
 }  // namespace lowrank::models

@@ -40,7 +40,8 @@ TEST_F(StoredPooling, ReadsThePresentSpellingAndNormalisation) {
 
 TEST_F(StoredPooling, OtherModes_AreRefused) {
   write(kModules, R"({"pooling_mode":"max"})");
-  EXPECT_LOWRANK_ERROR(stored_pooling(folder_.path()), ErrorKind::unsupported, "expected pooling mean or cls, got 'max'");
+  EXPECT_LOWRANK_ERROR(stored_pooling(folder_.path()), ErrorKind::unsupported,
+                       "expected pooling mean or cls, got 'max'");
   write(kModules, R"({"pooling_mode_cls_token":true,"pooling_mode_mean_tokens":true})");
   EXPECT_LOWRANK_ERROR(stored_pooling(folder_.path()), ErrorKind::unsupported, "expected one pooling mode, got 2");
   write(kModules, R"({"pooling_mode":"mean","temperature":2})");
@@ -49,7 +50,8 @@ TEST_F(StoredPooling, OtherModes_AreRefused) {
 
 TEST_F(StoredPooling, OtherModules_AreRefused) {
   write(R"([{"path":"2_Dense","type":"sentence_transformers.models.Dense"}])", "{}");
-  EXPECT_LOWRANK_ERROR(stored_pooling(folder_.path()), ErrorKind::unsupported, "got 'sentence_transformers.models.Dense'");
+  EXPECT_LOWRANK_ERROR(stored_pooling(folder_.path()), ErrorKind::unsupported,
+                       "got 'sentence_transformers.models.Dense'");
 }
 
 TEST_F(StoredPooling, LowerCasingOutsideTheTokenizer_IsRefused) {
@@ -65,7 +67,7 @@ TEST(Embed, MeanIsDifferentiable) {
   at::Tensor& bias = parameters["encoder.layer.1.output.LayerNorm.bias"];
   bias.set_requires_grad(true);
   embed(*model, nn::pack({{5, 6, 7}, {8, 9}}), Pooling::mean, false).sum().backward();
-  EXPECT_LT(difference(bias.grad(), at::full({32}, 2.0)), 1e-6);   // each of two means passes the bias on unchanged
+  EXPECT_LT(difference(bias.grad(), at::full({32}, 2.0)), 1e-6);  // each of two means passes the bias on unchanged
 }
 
 }  // namespace lowrank::models

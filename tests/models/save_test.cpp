@@ -1,13 +1,34 @@
 // Saved model folders. That transformers loads them and predicts the same: tools/check_saved_model.py.
 #include "models/support.h"
 
+#include "lowrank/nn/host.h"
+
 namespace lowrank::models {
 
 namespace {
 
 const nn::Packed kBatch = nn::pack({{5, 6, 7}, {8, 9}});
 
+class Shrinking : public nn::Adapter {
+ public:
+  at::Tensor apply_to_weight(const at::Tensor& w) const override { return w * 0.75; }
+};
+
 }  // namespace
+
+TEST(SaveTextModel, MergedHostsAreWrittenMerged) {
+  const test::TempDir out;
+  const auto model = load_text_model(golden("bert_single"), stored_head(golden("bert_single")));
+  const at::Tensor before = model->logits(kBatch);
+  for (const auto& [name, host] : nn::hosts_of(*model)) {
+    host->attach("shrinking", std::make_shared<Shrinking>());
+    host->merge();
+  }
+  save_text_model(out / "model", *model, golden("bert_single"));
+  const at::Tensor saved = load_text_model(out / "model", model->head())->logits(kBatch);
+  EXPECT_TRUE(saved.equal(model->logits(kBatch)));
+  EXPECT_GT(difference(saved, before), 0.01);
+}
 
 TEST(SaveTextModel, ReadBackGivesTheSameLogitsAndHead) {
   const test::TempDir out;
@@ -31,7 +52,7 @@ TEST(SaveTextModel, ConfigSaysWhatTransformersNeeds) {
   EXPECT_EQ(config["problem_type"].get<std::string>(), "regression");
   EXPECT_EQ(config["id2label"], Json({{"0", "LABEL_0"}}));
   EXPECT_EQ(config["label2id"], Json({{"LABEL_0", 0}}));
-  EXPECT_EQ(config["dtype"].get<std::string>(), "float32");   // the new head's: bf16 tensors are exact in it
+  EXPECT_EQ(config["dtype"].get<std::string>(), "float32");  // the new head's: bf16 tensors are exact in it
   EXPECT_EQ(io::TensorFile::open(out / "model").metadata().at("format"), "pt");
 }
 
@@ -51,7 +72,8 @@ TEST(SaveTextModel, CopiesTheTokenizerAndForABareModelThePooling) {
     write_file_atomic(base / name, "{}");
   }
   save_text_model(out / "bare", *load_text_model(golden("bert_single"), HeadOptions{}), base.path());
-  save_text_model(out / "head", *load_text_model(golden("bert_single"), stored_head(golden("bert_single"))), base.path());
+  save_text_model(out / "head", *load_text_model(golden("bert_single"), stored_head(golden("bert_single"))),
+                  base.path());
   EXPECT_TRUE(fs::exists(out / "bare/tokenizer.json") && fs::exists(out / "bare/1_Pooling/config.json"));
   EXPECT_TRUE(fs::exists(out / "head/vocab.txt"));
   EXPECT_FALSE(fs::exists(out / "head/modules.json") || fs::exists(out / "bare/optimizer.pt"));

@@ -1,19 +1,19 @@
 // The golden folders of tools/golden/models.py, and what tests of models share.
 #pragma once
 
-#include <gtest/gtest.h>
-
 #include <filesystem>
+#include <gtest/gtest.h>
 #include <string>
 #include <vector>
+
+#include "support/expect_error.h"
+#include "support/temp_dir.h"
 
 #include "lowrank/base/file.h"
 #include "lowrank/base/json.h"
 #include "lowrank/base/log.h"
 #include "lowrank/models/text_model.h"
 #include "lowrank/tensor/load.h"
-#include "support/expect_error.h"
-#include "support/temp_dir.h"
 
 namespace lowrank::models {
 
@@ -43,6 +43,16 @@ inline double difference(const at::Tensor& actual, const at::Tensor& expected, d
   return error / std::max(expected.abs().max().item<double>(), floor);
 }
 
+/// The parameter whose gradient sets the scale for comparing that of `name`: itself, but the weight for a key
+/// projection's bias, whose gradient is exactly 0 (softmax ignores what all keys share), so that both sides hold
+/// rounding noise only.
+inline std::string scale_of(const std::string& name) {
+  for (const std::string_view key : {"key.bias", "k_lin.bias"}) {
+    if (name.ends_with(key)) return name.substr(0, name.size() - 4) + "weight";
+  }
+  return name;
+}
+
 /// transformers' loss for a problem_type.
 inline at::Tensor loss_of(const at::Tensor& logits, const at::Tensor& labels, HeadKind kind) {
   if (kind == HeadKind::regression) return at::mse_loss(logits.squeeze(1), labels);
@@ -69,7 +79,8 @@ class LogCapture {
 class Checkpoint {
  public:
   explicit Checkpoint(const std::string& name)
-      : config(read_json(golden(name) / "config.json")), tensors(tensor::load_tensors(golden(name) / "model.safetensors")) {}
+      : config(read_json(golden(name) / "config.json")),
+        tensors(tensor::load_tensors(golden(name) / "model.safetensors")) {}
 
   /// The folder with config and tensors as they are now.
   fs::path write() const {

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Writes tests/golden/models: tiny encoders with heads, and what transformers computes with them.
 
-A folder <family>_<head> is a model folder (config.json, model.safetensors) with expected.safetensors: ids, type_ids and offsets of a
-packed batch, labels, logits, loss, hidden [N, D] of the last layer, pooled embeddings, and grad.<parameter> of every
-parameter. minilm.safetensors holds the same of all-MiniLM-L6-v2 (--minilm) in brief: sentence-transformers' embeddings of
-ten sentences; with a formula-made head the logits, and of each gradient its norm, largest entry and 16 samples.
+A folder <family>_<head> is a model folder (config.json, model.safetensors) with expected.safetensors: ids, type_ids and
+offsets of a packed batch, labels, logits, loss, hidden [N, D] of the last layer, pooled embeddings, grad.<parameter> of
+every parameter, and the logits of a text that holds the padding id. minilm.safetensors holds the same of
+all-MiniLM-L6-v2 (--minilm) in brief: sentence-transformers' embeddings of ten sentences; with a formula-made head the
+logits, and of each gradient its norm, largest entry and 16 samples.
 Run: OMP_NUM_THREADS=1 <reference venv>/bin/python tools/golden/models.py --minilm <model folder>
 """
 import argparse
@@ -36,7 +37,8 @@ SENTENCES = [
     "The cat sat on the mat.",
     "Le chat est assis sur le tapis; déjà vu!",
     "fonts",
-    "Python bindings to the SQLite database engine, with support for asynchronous access and for user-defined functions",
+    "Python bindings to the SQLite database engine, with support for asynchronous access and for user-defined "
+    "functions",
     "How do I cook rice?",
     "Rice is boiled in water for about twelve minutes.",
     "3D shooter in which a penguin saves the world (data files)",
@@ -46,15 +48,18 @@ SENTENCES = [
 
 def config_of(family, head):
     problem, labels = HEADS[head]
-    about = {"problem_type": problem, "id2label": dict(enumerate(labels)), "label2id": {n: i for i, n in enumerate(labels)},
-             "vocab_size": 64, "max_position_embeddings": 16, "attn_implementation": "eager"}
+    about = {"problem_type": problem, "id2label": dict(enumerate(labels)),
+             "label2id": {n: i for i, n in enumerate(labels)}, "vocab_size": 64, "max_position_embeddings": 16,
+             "attn_implementation": "eager"}
     layers, inner = (3, 24) if head == "multi" else (2, 40)
     activation = ACTIVATIONS[family][head]
     if family == "distilbert":
-        return transformers.DistilBertConfig(dim=32, n_layers=layers, n_heads=4, hidden_dim=inner, activation=activation, **about)
+        return transformers.DistilBertConfig(dim=32, n_layers=layers, n_heads=4, hidden_dim=inner,
+                                             activation=activation, **about)
     make = {"bert": transformers.BertConfig, "roberta": transformers.RobertaConfig}[family]
-    return make(hidden_size=32, num_hidden_layers=layers, num_attention_heads=4, intermediate_size=inner, hidden_act=activation,
-                type_vocab_size=2 if family == "bert" else 1, layer_norm_eps=1e-12 if family == "bert" else 1e-5, **about)
+    return make(hidden_size=32, num_hidden_layers=layers, num_attention_heads=4, intermediate_size=inner,
+                hidden_act=activation, type_vocab_size=2 if family == "bert" else 1,
+                layer_norm_eps=1e-12 if family == "bert" else 1e-5, **about)
 
 
 def randomise(model, seed):
@@ -75,6 +80,12 @@ def batch_of(sequences, types, pad):
 
 def packed(states, sequences):
     return torch.cat([states[b, : len(s)] for b, s in enumerate(sequences)])
+
+
+def save(tensors, path, about):
+    # One metadata key: several are written in an order that changes from run to run.
+    save_file({name: value.detach().contiguous() for name, value in tensors.items()}, path,
+              {"about": json.dumps(about, ensure_ascii=False)})
 
 
 def offsets_of(sequences):
@@ -99,14 +110,20 @@ def tiny(family, head, folder):
     output.loss.backward()
     hidden, mask = output.hidden_states[-1], inputs["attention_mask"].unsqueeze(-1)
     mean = (hidden * mask).sum(1) / mask.sum(1)
-    expected = {"ids": torch.tensor(sum(sequences, [])), "type_ids": torch.tensor(sum(types, [])), "offsets": offsets_of(sequences),
-                "labels": labels, "logits": output.logits, "loss": output.loss, "hidden": packed(hidden, sequences), "mean": mean,
+    expected = {"ids": torch.tensor(sum(sequences, [])), "type_ids": torch.tensor(sum(types, [])),
+                "offsets": offsets_of(sequences), "labels": labels, "logits": output.logits, "loss": output.loss,
+                "hidden": packed(hidden, sequences), "mean": mean,
                 "cls_normalised": torch.nn.functional.normalize(hidden[:, 0], dim=1)}
+    pad = config.pad_token_id
+    expected["ids_with_pad"] = torch.tensor([9, pad, 8, 7, pad, pad, 6])
+    with torch.no_grad():
+        ids = expected["ids_with_pad"][None]
+        expected["logits_with_pad"] = model(ids, attention_mask=torch.ones_like(ids)).logits
     expected |= {f"grad.{name}": parameter.grad for name, parameter in model.named_parameters()}
     model.save_pretrained(folder)
     for extra in set(folder.iterdir()) - {folder / "config.json", folder / "model.safetensors"}:
         extra.unlink()
-    save_file({name: value.detach().contiguous() for name, value in expected.items()}, folder / "expected.safetensors", VERSIONS)
+    save(expected, folder / "expected.safetensors", VERSIONS)
 
 
 def minilm(folder, path):
@@ -132,8 +149,7 @@ def minilm(folder, path):
                            torch.randint(0, flat.numel(), (8,), generator=generator)])
         expected[f"index.{name}"] = where
         expected[f"grad.{name}"] = torch.cat([flat.double().norm().float()[None], flat.abs().max()[None], flat[where]])
-    about = VERSIONS | {"sentences": json.dumps(SENTENCES, ensure_ascii=False)}
-    save_file({name: value.detach().contiguous() for name, value in expected.items()}, path, about)
+    save(expected, path, VERSIONS | {"sentences": SENTENCES})
 
 
 def main():

@@ -5,7 +5,6 @@
 #include <ATen/ops/silu.h>
 #include <ATen/ops/tanh.h>
 #include <fmt/ranges.h>
-
 #include <map>
 #include <ranges>
 

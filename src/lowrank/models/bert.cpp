@@ -16,7 +16,8 @@ class BertModel : public TextModel {
       if (stored_pooler) head_modules_ = {"pooler"};
       return;
     }
-    encoder_.emplace(*register_module("bert", std::make_shared<torch::nn::Module>("BertModel")), config, /*with_pooler=*/true);
+    encoder_.emplace(*register_module("bert", std::make_shared<torch::nn::Module>("BertModel")), config,
+                     /*with_pooler=*/true);
     classifier_ = register_module("classifier", std::make_shared<nn::Linear>(config.width, outputs_of(head)));
     head_modules_ = {"classifier"};
     may_be_new_ = {"bert.pooler", "classifier"};
@@ -45,7 +46,8 @@ class BertModel : public TextModel {
   std::shared_ptr<nn::Linear> classifier_;
 };
 
-std::unique_ptr<TextModel> make(const Json& config, const std::string& where, const HeadOptions& head, bool stored_pooler) {
+std::unique_ptr<TextModel> make(const Json& config, const std::string& where, const HeadOptions& head,
+                                bool stored_pooler) {
   return std::make_unique<BertModel>(read_bert_config(config, where, /*default_pad_id=*/0), head, stored_pooler);
 }
 

@@ -2,9 +2,8 @@
 // Devlin et al., arXiv 1810.04805. Dropout of the base is not applied: it is frozen and runs as in evaluation.
 #pragma once
 
-#include <torch/nn/module.h>
-
 #include <memory>
+#include <torch/nn/module.h>
 #include <vector>
 
 #include "lowrank/models/activation.h"

@@ -11,26 +11,27 @@
 
 namespace lowrank::models {
 
-/// Every getter notes its key; finish() throws all problems together. Until then a bad value reads as its fallback or 1.
+/// Every getter notes its key; finish() throws all problems together. Until then a bad value reads as its fallback
+/// or 1.
 class ConfigReader {
  public:
   ConfigReader(const Json& config, std::string where);
 
-  int64_t size(const char* key);                        // required, at least 1
-  int64_t integer(const char* key, int64_t fallback);   // at least 0
+  int64_t size(const char* key);                       // required, at least 1
+  int64_t integer(const char* key, int64_t fallback);  // at least 0
   double number(const char* key, double fallback);
-  Activation activation(const char* key);               // required
+  Activation activation(const char* key);  // required
   /// The key must be absent, null or equal to `honoured`.
   void only(const char* key, const Json& honoured);
   /// Keys that change nothing here: dropout rates of the frozen base, bookkeeping.
   void harmless(std::initializer_list<std::string_view> keys);
 
-  /// Throws Error{file_format} for missing or mistyped keys, Error{unsupported} for values that are not honoured; names the
-  /// keys that nobody knows in a warning.
+  /// Throws Error{file_format} for missing or mistyped keys, Error{unsupported} for values that are not honoured; names
+  /// the keys that nobody knows in a warning.
   void finish();
 
  private:
-  const Json* value(const char* key);   // null when absent or null
+  const Json* value(const char* key);  // null when absent or null
 
   const Json& config_;
   std::string where_;

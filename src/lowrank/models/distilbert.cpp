@@ -1,5 +1,5 @@
-// DistilBERT (Sanh et al., arXiv 1910.01108): BERT without segments and pooler, under its own names. DistilBertModel and
-// DistilBertForSequenceClassification of transformers.
+// DistilBERT (Sanh et al., arXiv 1910.01108): BERT without segments and pooler, under its own names. DistilBertModel
+// and DistilBertForSequenceClassification of transformers.
 #include <ATen/ops/relu.h>
 
 #include "lowrank/kernels/attention.h"
@@ -14,7 +14,7 @@ namespace lowrank::models {
 
 namespace {
 
-constexpr double kEpsilon = 1e-12;   // fixed in the reference, no key of the configuration
+constexpr double kEpsilon = 1e-12;  // fixed in the reference, no key of the configuration
 
 struct DistilBertConfig {
   int64_t vocabulary, width, layers, heads, inner, positions;
@@ -34,8 +34,8 @@ DistilBertConfig read_config(const Json& json, const std::string& where) {
   // Sinusoidal positions are stored as an ordinary table.
   reader.harmless({"sinusoidal_pos_embds", "dropout", "attention_dropout", "qa_dropout", "seq_classif_dropout"});
   reader.finish();
-  check(config.width % config.heads == 0, ErrorKind::file_format, where, "expected 'dim' to be a multiple of 'n_heads', got {} and {}",
-        config.width, config.heads);
+  check(config.width % config.heads == 0, ErrorKind::file_format, where,
+        "expected 'dim' to be a multiple of 'n_heads', got {} and {}", config.width, config.heads);
   return config;
 }
 
@@ -43,7 +43,8 @@ class Embeddings : public torch::nn::Module {
  public:
   explicit Embeddings(const DistilBertConfig& config)
       : words_(register_module("word_embeddings", std::make_shared<nn::Embedding>(config.vocabulary, config.width))),
-        positions_(register_module("position_embeddings", std::make_shared<nn::Embedding>(config.positions, config.width))),
+        positions_(
+            register_module("position_embeddings", std::make_shared<nn::Embedding>(config.positions, config.width))),
         norm_(register_module("LayerNorm", std::make_shared<nn::LayerNorm>(config.width, kEpsilon))) {}
 
   at::Tensor forward(const nn::Packed& batch) {
@@ -67,8 +68,8 @@ class Attention : public torch::nn::Module {
 
   at::Tensor forward(const at::Tensor& x, const at::Tensor& selected, const OutputRows& rows) {
     const at::Tensor q = query_->forward(selected, rows.keys()), k = key_->forward(x, rows.all_keys());
-    const at::Tensor mixed =
-        kernels::packed_attention(q, k, value_->forward(x, rows.all_keys()), rows.offsets(), rows.all_offsets(), heads_);
+    const at::Tensor mixed = kernels::packed_attention(q, k, value_->forward(x, rows.all_keys()), rows.offsets(),
+                                                       rows.all_offsets(), heads_);
     return out_->forward(mixed, rows.keys());
   }
 
@@ -80,10 +81,13 @@ class Attention : public torch::nn::Module {
 class FeedForward : public torch::nn::Module {
  public:
   explicit FeedForward(const DistilBertConfig& config)
-      : activation_(config.activation), first_(register_module("lin1", std::make_shared<nn::Linear>(config.width, config.inner))),
+      : activation_(config.activation),
+        first_(register_module("lin1", std::make_shared<nn::Linear>(config.width, config.inner))),
         second_(register_module("lin2", std::make_shared<nn::Linear>(config.inner, config.width))) {}
 
-  at::Tensor forward(const at::Tensor& x, const nn::RowKeys* keys) { return second_->forward(activation_(first_->forward(x, keys)), keys); }
+  at::Tensor forward(const at::Tensor& x, const nn::RowKeys* keys) {
+    return second_->forward(activation_(first_->forward(x, keys)), keys);
+  }
 
  private:
   Activation activation_;
@@ -161,17 +165,19 @@ class DistilBertModel : public TextModel {
   std::shared_ptr<nn::Linear> pre_classifier_, classifier_;
 };
 
-std::unique_ptr<TextModel> make(const Json& config, const std::string& where, const HeadOptions& head, bool /*stored_pooler*/) {
+std::unique_ptr<TextModel> make(const Json& config, const std::string& where, const HeadOptions& head,
+                                bool /*stored_pooler*/) {
   return std::make_unique<DistilBertModel>(read_config(config, where), head);
 }
 
 }  // namespace
 
 const Family& distilbert_family() {
-  static const Family family{"distilbert",
-                             "distilbert.",
-                             {"vocab_transform.", "vocab_layer_norm.", "vocab_projector.", "qa_outputs.", "pre_classifier.", "classifier."},
-                             make};
+  static const Family family{
+      "distilbert",
+      "distilbert.",
+      {"vocab_transform.", "vocab_layer_norm.", "vocab_projector.", "qa_outputs.", "pre_classifier.", "classifier."},
+      make};
   return family;
 }
 

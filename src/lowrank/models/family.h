@@ -12,13 +12,14 @@
 namespace lowrank::models {
 
 struct Family {
-  std::string_view model_type;                    // of config.json: "bert"
-  std::string_view prefix;                        // of the encoder's parameters in a model with a head: "bert."
-  std::vector<std::string_view> other_heads;      // name prefixes of heads of other tasks, which are left unread: "cls."
+  std::string_view model_type;                // of config.json: "bert"
+  std::string_view prefix;                    // of the encoder's parameters in a model with a head: "bert."
+  std::vector<std::string_view> other_heads;  // name prefixes of heads of other tasks, which are left unread: "cls."
   /// A model with zero weights, named as the checkpoint's class names them. A bare encoder gets a pooler when
   /// `stored_pooler`. `where` names config.json in errors: Error{file_format} for missing keys, Error{unsupported} for
   /// values that are not honoured.
-  std::unique_ptr<TextModel> (*make)(const Json& config, const std::string& where, const HeadOptions& head, bool stored_pooler);
+  std::unique_ptr<TextModel> (*make)(const Json& config, const std::string& where, const HeadOptions& head,
+                                     bool stored_pooler);
 };
 
 std::span<const Family* const> families();

@@ -1,6 +1,7 @@
+#include "lowrank/tensor/load.h"
+
 #include <ATen/ops/isfinite.h>
 #include <ATen/ops/sum.h>
-
 #include <algorithm>
 #include <map>
 
@@ -8,7 +9,6 @@
 #include "lowrank/base/log.h"
 #include "lowrank/io/tensor_file.h"
 #include "lowrank/models/family.h"
-#include "lowrank/tensor/load.h"
 #include "lowrank/tensor/random.h"
 
 namespace lowrank::models {
@@ -20,13 +20,16 @@ namespace {
 constexpr size_t kShown = 6;
 
 std::string some_of(const std::vector<std::string>& names) {
-  const std::vector<std::string> shown(names.begin(), names.begin() + static_cast<std::ptrdiff_t>(std::min(names.size(), kShown)));
-  return fmt::format("{}{}", fmt::join(shown, ", "), names.size() > kShown ? fmt::format(" and {} more", names.size() - kShown) : "");
+  const std::vector<std::string> shown(names.begin(),
+                                       names.begin() + static_cast<std::ptrdiff_t>(std::min(names.size(), kShown)));
+  return fmt::format("{}{}", fmt::join(shown, ", "),
+                     names.size() > kShown ? fmt::format(" and {} more", names.size() - kShown) : "");
 }
 
 /// The last part of a name under which early checkpoints, converted from TensorFlow, hold LayerNorm's parameters.
 std::string modern(std::string name) {
-  for (const auto& [old, now] : {std::pair{"LayerNorm.gamma", "LayerNorm.weight"}, std::pair{"LayerNorm.beta", "LayerNorm.bias"}}) {
+  for (const auto& [old, now] :
+       {std::pair{"LayerNorm.gamma", "LayerNorm.weight"}, std::pair{"LayerNorm.beta", "LayerNorm.bias"}}) {
     if (name.ends_with(old)) name.replace(name.size() - std::string_view(old).size(), std::string::npos, now);
   }
   return name;
@@ -38,7 +41,7 @@ bool is_float(io::DType dtype) {
 
 bool is_finite(const at::Tensor& tensor) {
   // A finite sum proves it in one pass; a sum that overflows does not disprove it.
-  return std::isfinite(at::sum(tensor, at::kDouble).item<double>()) || at::isfinite(tensor).all().item<bool>();
+  return std::isfinite(at::sum(tensor).item<double>()) || at::isfinite(tensor).all().item<bool>();
 }
 
 bool same_head(const HeadOptions& a, const HeadOptions& b) {
@@ -51,8 +54,13 @@ bool same_head(const HeadOptions& a, const HeadOptions& b) {
 class ModelLoader {
  public:
   ModelLoader(const fs::path& folder, const HeadOptions& head, at::ScalarType dtype)
-      : folder_(folder), where_((folder / "config.json").string()), dtype_(dtype), config_(read_json(folder / "config.json")),
-        family_(family_of(config_, where_)), file_(io::TensorFile::open(folder)), problems_(ErrorKind::file_format, file_.path().string()) {
+      : folder_(folder),
+        where_((folder / "config.json").string()),
+        dtype_(dtype),
+        config_(read_json(folder / "config.json")),
+        family_(family_of(config_, where_)),
+        file_(io::TensorFile::open(folder)),
+        problems_(ErrorKind::file_format, file_.path().string()) {
     for (const auto& view : file_.tensors()) {
       const auto [other, added] = stored_.emplace(key_of(view.name), &view);
       if (!added) problems_.add(fmt::format("'{}' and '{}' are the same parameter", other->second->name, view.name));
@@ -96,14 +104,16 @@ class ModelLoader {
       if (held && (keeps_head || !is_head)) continue;
       model_->new_modules_.push_back(module);
       if (held && stored.kind != HeadKind::none) {
-        log(LogLevel::warning, "models", fmt::format("{}: the stored '{}' is for other labels ({}); a new one is made", where_, module,
-                                                     some_of(stored.labels)));
+        log(LogLevel::warning, "models",
+            fmt::format("{}: the stored '{}' is for other labels ({}); a new one is made", where_, module,
+                        some_of(stored.labels)));
       }
     }
   }
 
   bool is_new(const std::string& name) const {
-    return std::ranges::any_of(model_->new_modules_, [&](const auto& module) { return name.starts_with(module + "."); });
+    return std::ranges::any_of(model_->new_modules_,
+                               [&](const auto& module) { return name.starts_with(module + "."); });
   }
 
   void initialise(const std::string& name, at::Tensor& parameter) {
@@ -121,11 +131,12 @@ class ModelLoader {
     const io::TensorView view = *found->second;
     stored_.erase(found);
     if (view.shape != parameter.sizes().vec()) {
-      return problems_.add(fmt::format("tensor '{}': expected shape {}, got {}", view.name, tensor::shape_text(parameter.sizes()),
-                                       tensor::shape_text(view.shape)));
+      return problems_.add(fmt::format("tensor '{}': expected shape {}, got {}", view.name,
+                                       tensor::shape_text(parameter.sizes()), tensor::shape_text(view.shape)));
     }
     if (!is_float(view.dtype)) {
-      return problems_.add(fmt::format("tensor '{}': expected F64, F32, F16 or BF16, got {}", view.name, io::to_string(view.dtype)));
+      return problems_.add(
+          fmt::format("tensor '{}': expected F64, F32, F16 or BF16, got {}", view.name, io::to_string(view.dtype)));
     }
     const at::Tensor value = tensor::to_tensor(view);
     if (!is_finite(value)) return problems_.add(fmt::format("tensor '{}' holds NaN or infinity", view.name));
@@ -143,7 +154,8 @@ class ModelLoader {
       }
     }
     if (left.empty()) return;
-    log(LogLevel::info, "models", fmt::format("{}: not needed and left unread: {}", file_.path().string(), some_of(left)));
+    log(LogLevel::info, "models",
+        fmt::format("{}: not needed and left unread: {}", file_.path().string(), some_of(left)));
   }
 
   fs::path folder_;
@@ -153,13 +165,14 @@ class ModelLoader {
   const Family& family_;
   io::TensorFile file_;
   Problems problems_;
-  std::map<std::string, const io::TensorView*> stored_;   // by key, until read
+  std::map<std::string, const io::TensorView*> stored_;  // by key, until read
   std::unique_ptr<TextModel> model_;
 };
 
 std::unique_ptr<TextModel> load_text_model(const fs::path& folder, const HeadOptions& head, at::ScalarType dtype) {
   const at::NoGradGuard no_grad;
-  check(fs::is_directory(folder), ErrorKind::io, folder.string(), "expected a model folder with config.json, got no folder");
+  check(fs::is_directory(folder), ErrorKind::io, folder.string(),
+        "expected a model folder with config.json, got no folder");
   return ModelLoader(folder, head, dtype).load();
 }
 

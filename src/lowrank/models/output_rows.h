@@ -33,7 +33,9 @@ class OutputRows {
 nn::RowKeys first_row_keys(const nn::Packed& batch);
 
 /// Throws Error{invalid_argument} for a sequence longer than `max_length`, and on the CPU for an id at or over
-/// `vocabulary` or a type id at or over `types` (elsewhere that would wait for the device; the lookup itself fails there).
+/// `vocabulary` or a type id at or over `types` (elsewhere that would wait for the device; the lookup itself fails
+/// there). With one type or none, type ids are ignored and not checked: tokenizers may number a pair's texts all the
+/// same.
 void check_batch(const nn::Packed& batch, int64_t max_length, int64_t vocabulary, int64_t types);
 
 }  // namespace lowrank::models

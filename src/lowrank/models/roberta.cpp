@@ -1,5 +1,5 @@
-// RoBERTa (Liu et al., arXiv 1907.11692): BERT's encoder with positions that begin after the padding id, and a two-layer
-// head. RobertaModel and RobertaForSequenceClassification of transformers.
+// RoBERTa (Liu et al., arXiv 1907.11692): BERT's encoder with positions that begin after the padding id, and a
+// two-layer head. RobertaModel and RobertaForSequenceClassification of transformers.
 #include <ATen/ops/arange.h>
 #include <ATen/ops/tanh.h>
 
@@ -42,7 +42,8 @@ class RobertaModel : public TextModel {
       if (stored_pooler) head_modules_ = {"pooler"};
       return;
     }
-    encoder_.emplace(*register_module("roberta", std::make_shared<torch::nn::Module>("RobertaModel")), config, /*with_pooler=*/false);
+    encoder_.emplace(*register_module("roberta", std::make_shared<torch::nn::Module>("RobertaModel")), config,
+                     /*with_pooler=*/false);
     classifier_ = register_module("classifier", std::make_shared<RobertaHead>(config.width, outputs_of(head)));
     head_modules_ = may_be_new_ = {"classifier"};
   }
@@ -70,7 +71,8 @@ class RobertaModel : public TextModel {
   std::shared_ptr<RobertaHead> classifier_;
 };
 
-std::unique_ptr<TextModel> make(const Json& config, const std::string& where, const HeadOptions& head, bool stored_pooler) {
+std::unique_ptr<TextModel> make(const Json& config, const std::string& where, const HeadOptions& head,
+                                bool stored_pooler) {
   return std::make_unique<RobertaModel>(read_bert_config(config, where, /*default_pad_id=*/1), head, stored_pooler);
 }
 

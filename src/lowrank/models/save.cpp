@@ -12,9 +12,16 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr const char* kTokenizerFiles[] = {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-                                           "vocab.txt",      "vocab.json",            "merges.txt",              "LICENSE"};
-constexpr const char* kSentenceFiles[] = {"modules.json", "sentence_bert_config.json", "config_sentence_transformers.json", "1_Pooling"};
+constexpr const char* kTokenizerFiles[] = {"tokenizer.json",
+                                           "tokenizer_config.json",
+                                           "special_tokens_map.json",
+                                           "added_tokens.json",
+                                           "vocab.txt",
+                                           "vocab.json",
+                                           "merges.txt",
+                                           "LICENSE"};
+constexpr const char* kSentenceFiles[] = {"modules.json", "sentence_bert_config.json",
+                                          "config_sentence_transformers.json", "1_Pooling"};
 
 void copy_if_there(const fs::path& from, const fs::path& to, const char* name) {
   if (!fs::exists(from / name)) return;
@@ -30,9 +37,17 @@ at::ScalarType widest(const tensor::TensorMap& tensors) {
   return dtype;
 }
 
+void refuse_unmerged(torch::nn::Module& model) {
+  for (const auto& [name, host] : nn::hosts_of(model)) {
+    check(host->adapters().empty() || host->is_merged(), ErrorKind::invalid_argument, "save",
+          "'{}' has an adapter that is not merged and would be lost: merge it, or detach it", name);
+  }
+}
+
 }  // namespace
 
 void save_text_model(const fs::path& folder, TextModel& model, const fs::path& base_folder) {
+  refuse_unmerged(model);
   tensor::TensorMap tensors;
   for (const auto& parameter : model.named_parameters()) tensors.emplace(parameter.key(), parameter.value());
   Json config = model.config();
