@@ -3,6 +3,8 @@
 # installed package from examples/consumer, and the layer and size checks. Ends with a line "N passed, N failed".
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# Two test programs of two threads share the machine: waiting threads must sleep, not spin.
+export OMP_WAIT_POLICY=passive
 say() { printf '\033[1m==> %s\033[0m\n' "$*"; }
 
 say "building (release)"

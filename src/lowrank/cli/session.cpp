@@ -100,8 +100,8 @@ Session open_session(const SessionOptions& options, Need need) {
          "give --adapter with a folder that lowrank train wrote, or the model/ folder of a run with --method full or none");
   }
   Session session{.model = models::load_text_model(options.model, head, dtype), .tokenizer = text::Tokenizer::load(options.model)};
+  session.model->to(device);  // before the adapters, which are made where their hosts are
   if (folder) session.adapters = adapters::load_peft(*session.model, *folder, session.model->new_modules());
-  session.model->to(device);
   const int64_t limit = max_length_of(options, folder ? folder->context.notes : Json::object());
   session.tokenizer.set_max_length(limit > 0 ? std::min(limit, session.model->max_length()) : session.model->max_length());
   session.model->eval();
