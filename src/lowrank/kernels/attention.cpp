@@ -6,12 +6,14 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
+#include <ATen/record_function.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <cmath>
 
 #include "lowrank/base/error.h"
 #include "lowrank/kernels/blas.h"
+#include "lowrank/kernels/exponential.h"
 
 namespace lowrank::kernels {
 
@@ -44,15 +46,9 @@ int64_t most_scores(const std::vector<Tile>& tiles) {
 
 template <class T>
 void softmax_row(T* row, int64_t count, T scale, T& log_sum) {
-  T highest = -std::numeric_limits<T>::infinity(), sum = 0;
-  for (int64_t j = 0; j < count; ++j) highest = std::max(highest, row[j]);
-  for (int64_t j = 0; j < count; ++j) {
-    row[j] = std::exp((row[j] - highest) * scale);
-    sum += row[j];
-  }
-  const T inverse = 1 / sum;
+  const T highest = largest(row, count) * scale, sum = exponentials(row, count, scale, highest), inverse = 1 / sum;
   for (int64_t j = 0; j < count; ++j) row[j] *= inverse;
-  log_sum = highest * scale + std::log(sum);
+  log_sum = highest + std::log(sum);
 }
 
 template <class T>
@@ -83,11 +79,9 @@ void backward_tile(const Tile& tile, const T* q, const T* k, const T* v, const T
     const T *o = out + at_query + i * width, *d = dout + at_query + i * width;
     T mean = 0;  // Σ_j P_ij·dP_ij, which equals the row product of output and its gradient
     for (int64_t c = 0; c < depth; ++c) mean += o[c] * d[c];
-    for (int64_t j = 0; j < keys; ++j) {
-      T& probability = p[i * keys + j];
-      probability = std::exp(probability * scale - log_sums[i]);
-      ds[i * keys + j] = probability * (ds[i * keys + j] - mean) * scale;
-    }
+    T *probabilities = p + i * keys, *gradients = ds + i * keys;
+    exponentials(probabilities, keys, scale, log_sums[i]);
+    for (int64_t j = 0; j < keys; ++j) gradients[j] = probabilities[j] * (gradients[j] - mean) * scale;
   }
   gemm_tn(keys, depth, rows, T(1), p, keys, dout + at_query, width, T(0), grad.dv + at_key, width);
   gemm_nn(rows, depth, keys, T(1), ds, keys, k + at_key, width, T(0), grad.dq + at_query, width);
@@ -182,6 +176,7 @@ at::Tensor packed_attention(const at::Tensor& q, const at::Tensor& k, const at::
   check(q.size(0) == query_offsets.back() && k.size(0) == key_offsets.back() && v.size(0) == key_offsets.back(), ErrorKind::shape,
         "packed_attention", "expected {} query and {} key rows, got {}, {} and {}", query_offsets.back(), key_offsets.back(),
         q.size(0), k.size(0), v.size(0));
+  RECORD_FUNCTION("lowrank::packed_attention", std::vector<c10::IValue>{});
   if (!q.is_cpu()) return by_sequence(q, k, v, query_offsets, key_offsets, heads);
   return PackedAttention::apply(q, k, v, query_offsets, key_offsets, heads);
 }
