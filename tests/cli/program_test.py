@@ -172,9 +172,9 @@ class Program(unittest.TestCase):
             (["train", *self.common, "--target-modules", "querry", "--out", self.tmp / "x"], INVALID, "query"),
             (["train", *self.common, "--rank", 0, "--out", self.tmp / "x"], INVALID, "'rank'"),
             (["train", "--model", "/nowhere", "--data", "d", "--out", "o"], IO, "model folder"),
-            (["train", "--model", MODEL, "--data", "/nowhere.csv", "--out", self.tmp / "x"], INVALID, "/nowhere.csv"),
+            (["train", "--model", MODEL, "--data", "/nowhere.csv", "--out", self.tmp / "x"], IO, "/nowhere.csv"),
             (["predict", "--model", MODEL, "--json"], INVALID, "neither the model folder nor the adapter has a trained head"),
-            (["bogus"], INVALID, "bogus"),
+            (["trian"], INVALID, "got 'trian', did you mean 'train'"),
         ]
         for arguments, status, part in cases:
             with self.subTest(arguments=arguments):

@@ -2,8 +2,10 @@
 #include <c10/util/Exception.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <iostream>
 #include <new>
+#include <vector>
 
 #include "lowrank/base/error.h"
 #include "lowrank/cli/terminal.h"
@@ -21,9 +23,22 @@ int report(std::string_view kind, std::string_view text, int status) {
   return status;
 }
 
+/// CLI11 only says that a verb is missing; the user wants to know which word was none.
+void require_verb(int argc, char** argv) {
+  const std::vector<std::string> verbs = {
+#define LOWRANK_VERB(name) #name,
+#include "lowrank/cli/verbs.def"
+#undef LOWRANK_VERB
+  };
+  if (argc < 2 || argv[1][0] == '-' || std::find(verbs.begin(), verbs.end(), argv[1]) != verbs.end()) return;
+  lowrank::fail(lowrank::ErrorKind::invalid_argument, "lowrank",
+                fmt::format("expected a verb, got '{}'{}", argv[1], lowrank::did_you_mean(argv[1], verbs)), "lowrank --help lists the verbs");
+}
+
 int run(CLI::App& app, int argc, char** argv) {
   using lowrank::ErrorKind;
   try {
+    require_verb(argc, argv);
     app.parse(argc, argv);
     return 0;
   } catch (const CLI::RuntimeError& status) {

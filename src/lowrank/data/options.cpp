@@ -86,7 +86,9 @@ std::vector<DataFile> locate_files(const DataOptions& options) {
   if (!options.test_file.empty()) files[2].path = options.test_file;
   std::erase_if(files, [](const DataFile& file) { return file.path.empty(); });
   for (const auto& file : files) {
-    check(fs::exists(file.path), ErrorKind::io, "data", "no such file: {}", file.path.string());
+    if (!fs::exists(file.path)) {
+      fail(ErrorKind::io, "data", fmt::format("no such file: {}", file.path.string()), "--data takes a file, or a folder with train.*, validation.*, test.*");
+    }
   }
   return files;
 }
