@@ -1,4 +1,4 @@
-// The memory plan against the measured peak: each case in a process of its own, six real training steps.
+// The memory plan against the measured peak: each case in a process of its own, forty real training steps and a validation.
 //   bench_memory_plan MODEL [DATA.jsonl]      MODEL: a Hugging Face folder; without DATA: 256 random texts of 64 tokens
 #include <fmt/format.h>
 #include <sys/wait.h>
@@ -44,7 +44,7 @@ void run_case(const std::string& model, const std::string& file, const std::stri
   const data::Split split = split_of(model, file);
   train::TrainRequest request{.model = model, .split = &split, .method = method};
   request.options.batch_size = batch_size;
-  request.options.max_steps = 6;
+  request.options.max_steps = 40;
   request.options.dtype = "float32";
   request.options.device = "cpu";
   const train::TrainResult result = train::train(request);

@@ -27,15 +27,17 @@ build/consumer/consumer
 status=0
 passed=0
 failed=0
-# run_suite <preset>: ctest of one build, its counts added up.
+# run_suite <preset>: ctest of one build; the tests inside the GoogleTest programs are counted one by one.
 run_suite() {
-  local log=build/$1/ctest.log counts
+  local log=build/$1/ctest.log
   say "testing ($1)"
-  ctest --preset "$1" --parallel 2 2>&1 | tee "$log" | grep -vE '^ *(Start|[0-9]+/[0-9]+ Test .*Passed)' || status=1
-  counts=$(sed -nE 's/^[0-9]+% tests passed, ([0-9]+) tests failed out of ([0-9]+)$/\1 \2/p' "$log")
-  [ -n "$counts" ] || { echo "no test ran in $1"; status=1; return; }
-  failed=$((failed + ${counts% *}))
-  passed=$((passed + ${counts#* } - ${counts% *}))
+  ctest --preset "$1" --verbose >"$log" 2>&1 || status=1
+  grep -E 'Test +#|tests passed|\[  FAILED|: Failure|^FAIL|Error' "$log" | grep -v ' Start ' || true
+  local own other
+  own=$(sed -nE 's/^[0-9]+: \[  PASSED  \] ([0-9]+) tests?\.$/\1/p' "$log" | paste -sd+ - | bc)
+  other=$(sed -nE 's/^[0-9]+: Ran ([0-9]+) tests? in .*/\1/p' "$log" | paste -sd+ - | bc)
+  passed=$((passed + ${own:-0} + ${other:-0}))
+  failed=$((failed + $(grep -cE '^[0-9]+: \[  FAILED  \] [A-Za-z]|^[0-9]+: (FAIL|ERROR):|\*\*\*(Failed|Exception|Timeout|Not Run)' "$log" || true)))
 }
 run_suite release
 run_suite core-asan

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "lowrank/evaluate/forward.h"
+#include "lowrank/tensor/runtime.h"
 #include "lowrank/train/trainer.h"
 #include "support/expect_error.h"
 #include "support/temp_dir.h"
@@ -21,6 +22,7 @@ TEST(MemoryPlanTest, TheMeterSeesTheMostThatLivedAtOnce) {
 }
 
 TEST(MemoryPlanTest, ForeseesTheTensorsOfTheLargestBatch) {
+  tensor::initialise_runtime(1);
   const test::TempDir folder;
   test::write_toy_model(folder / "model");
   const data::Split split = test::toy_split(data::Task::single_label, 128);

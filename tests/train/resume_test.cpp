@@ -4,6 +4,7 @@
 #include <fstream>
 
 #include "lowrank/base/stop.h"
+#include "lowrank/tensor/runtime.h"
 #include "lowrank/train/run_folder.h"
 #include "lowrank/train/trainer.h"
 #include "support/expect_error.h"
@@ -45,7 +46,10 @@ TrainResult train_in_parts(TrainRequest request, const std::vector<int64_t>& sto
 
 class ResumeTest : public testing::Test {
  protected:
-  void SetUp() override { test::write_toy_model(model()); }
+  void SetUp() override {
+    tensor::initialise_runtime(1);
+    test::write_toy_model(model());
+  }
   std::filesystem::path model() const { return folder_ / "model"; }
   test::TempDir folder_;
 };

@@ -6,6 +6,7 @@
 #include "lowrank/adapters/lora.h"
 #include "lowrank/evaluate/forward.h"
 #include "lowrank/evaluate/scores.h"
+#include "lowrank/tensor/runtime.h"
 #include "support/expect_close.h"
 #include "support/expect_error.h"
 #include "support/fixed_init.h"
@@ -22,13 +23,19 @@ using test::toy_split;
 
 class TrainerTest : public testing::Test {
  protected:
-  void SetUp() override { test::write_toy_model(model()); }
+  void SetUp() override {
+    tensor::initialise_runtime(1);  // products of 16 × 16 gain nothing from threads
+    test::write_toy_model(model());
+  }
   std::filesystem::path model() const { return folder_ / "model"; }
   std::filesystem::path out(const std::string& name = "out") const { return folder_ / name; }
 
+  /// All that trained but the biases of keys: softmax does not see them, so their gradient is rounding that Adam blows up.
   static at::Tensor trained(const TrainResult& result) {
     std::vector<at::Tensor> parts;
-    for (const Trainable& parameter : result.trainee.parameters) parts.push_back(parameter.tensor.flatten());
+    for (const Trainable& parameter : result.trainee.parameters) {
+      if (!parameter.name.ends_with("key.bias")) parts.push_back(parameter.tensor.flatten());
+    }
     return at::cat(parts);
   }
 
@@ -64,8 +71,14 @@ TEST_F(TrainerTest, EveryTaskLearns) {
     const data::Split split = toy_split(task);
     TrainRequest request = toy_request(model(), split);
     request.options.epochs = 12;
+    std::vector<double> losses;
+    request.metrics = [&](const Json& line) {
+      if (line.at("event") == "step") losses.push_back(line.at("loss"));
+    };
     const TrainResult result = train(request);
-    EXPECT_LT(result.validations.at(static_cast<size_t>(result.best)).loss, 0.95 * result.validations.front().loss) << data::to_string(task);
+    const auto mean_of_8 = [](auto begin) { return std::accumulate(begin, begin + 8, 0.0) / 8; };
+    EXPECT_LT(mean_of_8(losses.end() - 8), 0.95 * mean_of_8(losses.begin())) << data::to_string(task);
+    EXPECT_FALSE(result.validations.empty());
   }
 }
 
@@ -159,22 +172,18 @@ TEST_F(TrainerTest, StopsEarlyWithoutImprovement) {
 TEST_F(TrainerTest, ANonFiniteLossIsCaughtBeforeTheStepAndTheGoodStateKept) {
   const data::Split split = toy_split();
   TrainRequest request = toy_request(model(), split);
-  request.options.learning_rate = 10;
-  request.options.max_grad_norm = 0;
+  request.options.learning_rate = 1e20;  // the first step ruins the weights, the second sees it
   request.options.warmup_fraction = 0;
   request.options.save_every = 1e6;
   request.out = out();
   int64_t good = 0;
   request.metrics = [&](const Json& line) { good = line.at("step"); };
-  // One frozen weight becomes infinite from the third step on, as an overflow does.
-  request.progress = [&](const Progress&) {};
-  request.adapter->alpha = 1e30;
   EXPECT_LOWRANK_ERROR(train(request), ErrorKind::invalid_argument, "expected a finite loss and gradient");
   ASSERT_TRUE(std::filesystem::exists(out() / "checkpoint.safetensors"));
   EXPECT_FALSE(std::filesystem::exists(out() / "adapter"));
   const tensor::TensorMap saved = tensor::load_tensors(out() / "checkpoint.safetensors");
   EXPECT_TRUE(at::isfinite(saved.at("values")).all().item<bool>());
-  EXPECT_GE(good, 1);
+  EXPECT_EQ(good, 1);
 }
 
 TEST_F(TrainerTest, TheSavedAdapterGivesTheSameLogits) {

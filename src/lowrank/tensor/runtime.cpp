@@ -2,6 +2,7 @@
 
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
+#include <malloc.h>
 #include <sched.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -84,6 +85,12 @@ int64_t resident_bytes() { return 1024 * kilobytes_of("/proc/self/status", "VmRS
 int64_t peak_resident_bytes() { return 1024 * kilobytes_of("/proc/self/status", "VmHWM:"); }
 
 void reset_peak_resident() { std::ofstream("/proc/self/clear_refs") << "5"; }
+
+void return_free_memory() {
+#ifdef __GLIBC__
+  ::malloc_trim(0);
+#endif
+}
 
 int64_t available_bytes() { return std::min(1024 * kilobytes_of("/proc/meminfo", "MemAvailable:"), cgroup_free_bytes()); }
 

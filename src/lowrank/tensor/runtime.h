@@ -20,6 +20,8 @@ int64_t resident_bytes();
 int64_t peak_resident_bytes();
 /// Starts a new peak (Linux: /proc/self/clear_refs), so that one phase can be measured.
 void reset_peak_resident();
+/// Gives memory that was freed back to the system (glibc's malloc_trim), so that resident_bytes() counts what is in use.
+void return_free_memory();
 
 /// Memory this process may still take: the least of what the system has free and the cgroup allows, in bytes.
 int64_t available_bytes();

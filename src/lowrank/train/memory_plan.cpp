@@ -105,6 +105,10 @@ MemoryPlan plan_memory(const Trainee& trainee, const data::Split& split, const T
   return plan;
 }
 
+void keep_to(const MemoryPlan& plan) {
+  if (tensor::resident_bytes() > plan.peak()) tensor::return_free_memory();
+}
+
 void require_memory(const MemoryPlan& plan, int64_t available, const TrainOptions& options) {
   const int64_t needed = plan.optimiser + plan.activations;
   if (needed <= available) return;

@@ -23,6 +23,10 @@ struct MemoryPlan {
 /// they were found only if they were undefined or zero.
 MemoryPlan plan_memory(const Trainee& trainee, const data::Split& split, const TrainOptions& options);
 
+/// Call after each batch: batches of ever new sizes leave the heap full of holes, which go back to the system when this
+/// process is larger than the plan says it ever need be.
+void keep_to(const MemoryPlan& plan);
+
 /// Throws Error{out_of_memory} when what the plan still has to allocate exceeds `available` bytes, with the batch size and
 /// accumulation that would fit.
 void require_memory(const MemoryPlan& plan, int64_t available, const TrainOptions& options);

@@ -38,9 +38,9 @@ struct Pass {
 };
 
 /// Which rows each step trains on, as a function of the step alone.
-class Plan {
+class RowPlan {
  public:
-  Plan(const data::Dataset& train, const TrainOptions& options)
+  RowPlan(const data::Dataset& train, const TrainOptions& options)
       : train_(train), pass_(static_cast<size_t>(options.batch_size)), per_step_(options.batch_size * options.gradient_accumulation),
         batcher_(train, {.batch_size = per_step_, .seed = static_cast<uint64_t>(options.seed)}) {}
 
@@ -86,6 +86,7 @@ class Run {
   bool is_over() const { return state_.step >= total_ || stopped_early(); }
   bool stopped_early() const;
   double epoch() const { return static_cast<double>(state_.step) / static_cast<double>(rows_.steps_per_epoch()); }
+  void after_batch(const Progress& progress) const;
   void report(double norm, double rate, int64_t tokens, double seconds);
   double seconds_left() const;
 
@@ -97,10 +98,11 @@ class Run {
   MemoryPlan plan_;
   FlatParameters parameters_;
   AdamW optimizer_;
-  Plan rows_;
+  RowPlan rows_;
   double rate_;             // peak learning rate
   int64_t total_, interval_;  // optimiser steps, and those between validations
   Schedule schedule_;
+  ProgressSink progress_;   // of validation and encoding
   Validator validator_;
   at::Tensor features_;     // method none: the frozen encoder's first states of all training rows [n, D]
   Json identity_;           // what a resumed run must share
@@ -110,12 +112,12 @@ class Run {
   int64_t session_tokens_ = 0;
 };
 
-int64_t total_steps(const Plan& rows, const TrainOptions& options) {
+int64_t total_steps(const RowPlan& rows, const TrainOptions& options) {
   const int64_t all = rows.steps_per_epoch() * options.epochs;
   return options.max_steps > 0 ? std::min(all, options.max_steps) : all;
 }
 
-int64_t validation_interval(const Plan& rows, const TrainOptions& options, int64_t total) {
+int64_t validation_interval(const RowPlan& rows, const TrainOptions& options, int64_t total) {
   if (options.validate_every == 0) return total;
   return std::max<int64_t>(1, std::llround(options.validate_every * static_cast<double>(rows.steps_per_epoch())));
 }
@@ -131,13 +133,14 @@ Run::Run(const TrainRequest& request)
       rate_(options_.learning_rate > 0 ? options_.learning_rate : default_learning_rate(trainee_.method)), total_(total_steps(rows_, options_)),
       interval_(validation_interval(rows_, options_, total_)),
       schedule_{options_.schedule, warmup_steps(options_.warmup_fraction, total_), total_},
-      validator_(trainee_, objective_, request.split->validation, request.progress) {
+      progress_([this](const Progress& progress) { after_batch(progress); }),
+      validator_(trainee_, objective_, request.split->validation, progress_) {
   check(!objective_.is_ranking() || options_.gradient_accumulation == 1, ErrorKind::invalid_argument, "gradient-accumulation",
         "expected 1 for text pairs without values, got {}: each text is compared with the others of its batch",
         options_.gradient_accumulation);
   if (folder_ && trainee_.adapters) adapters::check_peft(*trainee_.adapters);
   require_memory(plan_, tensor::available_bytes(), options_);
-  if (trainee_.method == "none") features_ = frozen_features(trainee_, request.split->train, request.progress);
+  if (trainee_.method == "none") features_ = frozen_features(trainee_, request.split->train, progress_);
   if (request.split->validation.size() == 0) {
     log(LogLevel::warning, "train", "no validation rows: the last step counts as the best");
   }
@@ -250,6 +253,11 @@ void Run::validate() {
   if (request_.metrics) request_.metrics(line);
 }
 
+void Run::after_batch(const Progress& progress) const {
+  keep_to(plan_);
+  if (request_.progress) request_.progress(progress);
+}
+
 bool Run::stopped_early() const {
   return options_.patience > 0 && state_.best >= 0 && static_cast<int64_t>(state_.validations.size()) - 1 - state_.best >= options_.patience;
 }
@@ -259,6 +267,7 @@ void Run::report(double norm, double rate, int64_t tokens, double seconds) {
   step_seconds_ += seconds;
   session_tokens_ += tokens;
   recent_step_ = recent_step_ == 0 ? seconds : 0.95 * recent_step_ + 0.05 * seconds;
+  keep_to(plan_);
   if (!metrics_ && !request_.metrics && !request_.progress) return;
   const int64_t peak = tensor::peak_resident_bytes();
   const Json line = {{"event", "step"}, {"step", state_.step}, {"epoch", epoch()}, {"loss", state_.loss}, {"learning_rate", rate},

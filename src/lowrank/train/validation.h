@@ -12,6 +12,7 @@ namespace lowrank::train {
 inline constexpr int64_t kEvaluationTokens = 2048;
 
 /// First states [n, D] of all rows, float32 on the model's device: the head's inputs when nothing below it trains.
+/// `progress` is called after each batch.
 at::Tensor frozen_features(const Trainee& trainee, const data::Dataset& dataset, const ProgressSink& progress);
 
 class Validator {
