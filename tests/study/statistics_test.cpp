@@ -10,7 +10,11 @@
 namespace lowrank::study {
 namespace {
 
-Json golden() { return read_json(std::filesystem::path(LOWRANK_SOURCE_DIR) / "tests/golden/statistics.json"); }
+// One value for the program's life: a loop over golden()["x"] must not outlive what it walks.
+const Json& golden() {
+  static const Json value = read_json(std::filesystem::path(LOWRANK_SOURCE_DIR) / "tests/golden/statistics.json");
+  return value;
+}
 
 void expect_interval(const Interval& actual, const Json& expected) {
   EXPECT_NEAR(actual.low, expected[0].get<double>(), 1e-7);
