@@ -1,5 +1,5 @@
 // The memory plan against the measured peak: each case in a process of its own, forty real training steps and a validation.
-//   bench_memory_plan MODEL [DATA.jsonl]      MODEL: a Hugging Face folder; without DATA: 256 random texts of 64 tokens
+//   lowrank_memory_plan MODEL [DATA [METHOD]]   MODEL: a Hugging Face folder; DATA "" or none: 256 random texts of 64 tokens
 #include <fmt/format.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -50,16 +50,17 @@ void run_case(const std::string& model, const std::string& file, const std::stri
   const train::TrainResult result = train::train(request);
   const auto megabytes = [](int64_t bytes) { return static_cast<double>(bytes) / 1048576.0; };
   const double planned = megabytes(result.plan.peak()), measured = megabytes(result.peak_bytes);
-  fmt::print("{:6} batch {:3}, {:5} tokens: process {:6.1f} + optimiser {:6.1f} + activations {:6.1f} = {:7.1f} MB, measured {:7.1f} MB, {:+.1f} %\n",
+  fmt::print("{:6} batch {:3}, {:5} tokens: process {:6.1f} + optimiser {:6.1f} + activations {:6.1f} + holes {:5.1f} = {:7.1f} MB, measured {:7.1f} MB, {:+.1f} %; {:.0f} tokens/s\n",
              method, batch_size, result.plan.batch_tokens, megabytes(result.plan.process), megabytes(result.plan.optimiser),
-             megabytes(result.plan.activations), planned, measured, 100 * (planned / measured - 1));
+             megabytes(result.plan.activations), megabytes(result.plan.holes), planned, measured, 100 * (planned / measured - 1), result.tokens_per_second);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc < 2) return fmt::print("usage: {} MODEL [DATA.jsonl]\n", argv[0]), 64;
+  if (argc < 2) return fmt::print("usage: {} MODEL [DATA [METHOD]]\n", argv[0]), 64;
   for (const char* method : {"lora", "dora", "lokr", "none", "full"}) {
+    if (argc > 3 && method != std::string_view(argv[3])) continue;
     for (const int64_t batch_size : {8, 32}) {
       std::fflush(stdout);
       const pid_t child = ::fork();

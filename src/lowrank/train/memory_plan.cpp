@@ -55,20 +55,17 @@ std::vector<int64_t> largest_batch(const data::Dataset& train, const TrainOption
 int64_t measured(const Trainee& trainee, const data::Dataset& dataset, std::span<const int64_t> indices) {
   const Objective objective(dataset);
   const data::Batch batch = data::collate(dataset, indices);
-  const int64_t peak = peak_allocation([&] {
+  return peak_allocation([&] {
     nn::Packed packed = evaluate::to_packed(batch, evaluate::device_of(*trainee.model));
     if (at::GradMode::is_enabled() && trainee.has_dropout()) packed.keys = row_keys(batch, /*seed=*/0, /*step=*/0);
     const at::Tensor loss = objective.sum(trainee.outputs(packed), batch);
     if (loss.requires_grad()) loss.backward();
   });
-  for (const Trainable& parameter : trainee.parameters) {
-    if (parameter.tensor.grad().defined()) parameter.tensor.grad().zero_();
-  }
-  return peak;
 }
 
 /// The peak of a batch `rows`, from those of an eighth and of a half of it.
 int64_t extrapolated(const Trainee& trainee, const data::Dataset& dataset, std::span<const int64_t> rows) {
+  measured(trainee, dataset, rows.first(1));  // makes the gradients, which belong to the optimiser's share
   const auto small = rows.first((rows.size() + 7) / 8), large = rows.first((rows.size() + 1) / 2);
   const auto x0 = static_cast<double>(tokens_of(dataset, small)), x1 = static_cast<double>(tokens_of(dataset, large));
   const auto y0 = static_cast<double>(measured(trainee, dataset, small)), y1 = static_cast<double>(measured(trainee, dataset, large));
@@ -99,21 +96,25 @@ MemoryPlan plan_memory(const Trainee& trainee, const data::Split& split, const T
     plan.activations = std::max(plan.activations, extrapolated(trainee, evaluated, first));
   }
   if (frozen) plan.activations += 4 * trainee.model->width() * (split.train.size() + split.validation.size());
-  for (const Trainable& parameter : trainee.parameters) plan.optimiser += 4 * 4 * parameter.tensor.numel();
+  for (const Trainable& parameter : trainee.parameters) {
+    plan.optimiser += 4 * 4 * parameter.tensor.numel();
+    parameter.tensor.mutable_grad() = at::Tensor();
+  }
+  plan.holes = plan.activations * 3 / 10;
   tensor::return_free_memory();
   plan.process = tensor::resident_bytes();
   return plan;
 }
 
 void keep_to(const MemoryPlan& plan) {
-  if (tensor::resident_bytes() > plan.peak()) tensor::return_free_memory();
+  if (tensor::resident_bytes() > plan.peak() - plan.holes) tensor::return_free_memory();
 }
 
 void require_memory(const MemoryPlan& plan, int64_t available, const TrainOptions& options) {
-  const int64_t needed = plan.optimiser + plan.activations;
+  const int64_t batch = plan.activations + plan.holes, needed = plan.optimiser + batch;
   if (needed <= available) return;
   const int64_t spare = available - plan.optimiser;
-  const int64_t fitting = spare <= 0 ? 0 : plan.batch_rows * spare / std::max<int64_t>(1, plan.activations);
+  const int64_t fitting = spare <= 0 ? 0 : plan.batch_rows * spare / std::max<int64_t>(1, batch);
   std::string hint = "train fewer modules or at a lower rank, or close other programs";
   if (fitting >= 1) {
     const int64_t accumulation = options.gradient_accumulation * ((options.batch_size + fitting - 1) / fitting);
@@ -121,11 +122,11 @@ void require_memory(const MemoryPlan& plan, int64_t available, const TrainOption
   }
   fail(ErrorKind::out_of_memory, "memory plan",
        fmt::format("expected to need at most {} more, got {}: {} for gradients and optimiser, {} for a batch of {} tokens", megabytes(available),
-                   megabytes(needed), megabytes(plan.optimiser), megabytes(plan.activations), plan.batch_tokens), hint);
+                   megabytes(needed), megabytes(plan.optimiser), megabytes(batch), plan.batch_tokens), hint);
 }
 
 Json MemoryPlan::to_json() const {
-  return {{"process", process}, {"optimiser", optimiser}, {"activations", activations}, {"peak", peak()},
+  return {{"process", process}, {"optimiser", optimiser}, {"activations", activations}, {"holes", holes}, {"peak", peak()},
           {"batch_tokens", batch_tokens}, {"batch_rows", batch_rows}};
 }
 

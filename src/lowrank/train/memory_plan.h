@@ -12,19 +12,20 @@ struct MemoryPlan {
   int64_t process = 0;      // resident before the first step: program, libraries, weights, data
   int64_t optimiser = 0;    // gradients, both moments and the best copy of what trains
   int64_t activations = 0;  // of the largest training batch, forward and backward, or of a validation batch if that is more
-  int64_t batch_tokens = 0; // in that batch
+  int64_t holes = 0;        // what the heap loses between blocks of changing sizes: 30 % of activations, as measured
+  int64_t batch_tokens = 0; // in the training batch
   int64_t batch_rows = 0;
 
-  int64_t peak() const { return process + optimiser + activations; }
+  int64_t peak() const { return process + optimiser + activations + holes; }
   Json to_json() const;
 };
 
-/// Every forward pass of the run is drawn up to find the one with most tokens. Gradients in trainee.parameters are left as
-/// they were found only if they were undefined or zero.
+/// Every forward pass of the run is drawn up to find the one with most tokens. Gradients of trainee.parameters are undefined
+/// afterwards.
 MemoryPlan plan_memory(const Trainee& trainee, const data::Split& split, const TrainOptions& options);
 
 /// Call after each batch: batches of ever new sizes leave the heap full of holes, which go back to the system when this
-/// process is larger than the plan says it ever need be.
+/// process is larger than the plan without them.
 void keep_to(const MemoryPlan& plan);
 
 /// Throws Error{out_of_memory} when what the plan still has to allocate exceeds `available` bytes, with the batch size and

@@ -236,6 +236,7 @@ bool Run::validation_due() const {
 
 void Run::validate() {
   const double start = now();
+  tensor::return_free_memory();  // what training left is cut for other sizes
   Validation result = validator_.run(request_.stop);
   result.step = state_.step;
   result.epoch = epoch();
@@ -245,6 +246,7 @@ void Run::validate() {
     state_.best = static_cast<int64_t>(state_.validations.size()) - 1;
     state_.best_values = parameters_.values().clone();
   }
+  tensor::return_free_memory();
   recent_validation_ = now() - start;
   state_.seconds += recent_validation_;
   const Json line = {{"event", "validation"}, {"step", result.step}, {"epoch", result.epoch}, {"loss", result.loss},
