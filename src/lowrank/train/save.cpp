@@ -47,8 +47,9 @@ void write_adapter(const fs::path& folder, const fs::path& base_model, const Tra
   adapters::PeftContext context{.base_model = base_model.string(), .task_type = has_head ? "SEQ_CLS" : "FEATURE_EXTRACTION"};
   context.notes = description;
   if (has_head) context.modules_to_save = trainee.model->head_modules();
-  adapters::write_peft(folder, *trainee.adapters, trained_heads(trainee, context.modules_to_save), context);
-  adapters::verify_peft(folder, *trainee.adapters);
+  const tensor::TensorMap heads = trained_heads(trainee, context.modules_to_save);
+  adapters::write_peft(folder, *trainee.adapters, heads, context);
+  adapters::verify_peft(folder, *trainee.adapters, heads);
 }
 
 }  // namespace
