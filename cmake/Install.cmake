@@ -8,7 +8,7 @@ endif()
 install(TARGETS ${layers} EXPORT lowrank ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(DIRECTORY src/lowrank DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h" PATTERN "*.def")
 if(TARGET lowrank)
-  install(TARGETS lowrank RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+  install(TARGETS lowrank lowrank-main RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endif()
 install(EXPORT lowrank NAMESPACE lowrank:: FILE lowrankTargets.cmake DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/lowrank)
 configure_package_config_file(cmake/lowrankConfig.cmake.in ${PROJECT_BINARY_DIR}/lowrankConfig.cmake
