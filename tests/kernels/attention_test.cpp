@@ -31,14 +31,14 @@ at::Tensor plain(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, 
 
 struct Case {
   std::vector<int64_t> query_offsets, key_offsets;
-  int64_t heads;
+  int64_t heads, depth = 4;
 };
 
 class PackedAttention : public testing::TestWithParam<Case> {};
 
 TEST_P(PackedAttention, EqualsTheDefinitionWithAllGradients) {
-  const auto& [query_offsets, key_offsets, heads] = GetParam();
-  const int64_t width = heads * 4;
+  const auto& [query_offsets, key_offsets, heads, depth] = GetParam();
+  const int64_t width = heads * depth;
   at::manual_seed(1);
   const auto leaf = [&](int64_t rows) { return at::randn({rows, width}, at::kDouble).requires_grad_(); };
   const at::Tensor q = leaf(query_offsets.back()), k = leaf(key_offsets.back()), v = leaf(key_offsets.back());
@@ -53,7 +53,7 @@ TEST_P(PackedAttention, EqualsTheDefinitionWithAllGradients) {
 
 INSTANTIATE_TEST_SUITE_P(Shapes, PackedAttention,
                          testing::Values(Case{{0, 5}, {0, 5}, 1}, Case{{0, 1, 8, 20}, {0, 1, 8, 20}, 3},
-                                         Case{{0, 1, 2, 3}, {0, 4, 5, 17}, 2}));
+                                         Case{{0, 1, 2, 3}, {0, 4, 5, 17}, 2}, Case{{0, 3, 9}, {0, 3, 9}, 2, 5}));
 
 TEST(PackedAttentionErrors, WidthMustDivide) {
   const at::Tensor x = at::randn({3, 10});

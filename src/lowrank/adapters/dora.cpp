@@ -8,6 +8,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "lowrank/adapters/dropout.h"
+#include "lowrank/kernels/rank_projection.h"
 
 namespace lowrank::adapters {
 
@@ -81,7 +82,7 @@ at::Tensor RowNorms::of(const nn::Host& host, const at::Tensor& A, const at::Ten
 void RowNorms::compute(const nn::Host& host, const at::Tensor& A, const at::Tensor& B, double scale) {
   ++computations_;
   const at::Tensor matrix = host.matrix();
-  projected_ = at::mm(matrix.to(A.scalar_type()), A.t());
+  projected_ = kernels::rank_projection(matrix.to(A.scalar_type()), A);
   const at::Tensor a = A.to(at::kDouble), b = B.to(at::kDouble);
   const at::Tensor update = (scale * scale) * (at::mm(b, at::mm(a, a.t())) * b).sum(1);
   at::Tensor sum = squares_ + (2 * scale) * (projected_.to(at::kDouble) * b).sum(1) + update;

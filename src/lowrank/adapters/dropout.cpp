@@ -1,10 +1,10 @@
 #include "lowrank/adapters/dropout.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 
 #include "lowrank/base/error.h"
 #include "lowrank/base/random.h"
+#include "lowrank/tensor/parallel.h"
 
 namespace lowrank::adapters {
 
@@ -14,7 +14,7 @@ at::Tensor dropout_mask(const nn::DropoutSource& source, DropoutSite site, int64
   float* out = mask.mutable_data_ptr<float>();
   const auto kept = static_cast<float>(1.0 / (1.0 - p));
   const auto threshold = static_cast<uint64_t>(p * 65536.0);  // 16 bits a draw
-  at::parallel_for(0, rows, 16, [&](int64_t begin, int64_t end) {
+  tensor::parallel_for(0, rows, 16, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       RandomStream stream((*source.keys)[static_cast<size_t>(row)], "", source.salt, static_cast<uint64_t>(site));
       uint64_t bits = 0;

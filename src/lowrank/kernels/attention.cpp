@@ -3,17 +3,21 @@
 #include <ATen/Parallel.h>
 #include <ATen/Dispatch.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/record_function.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <algorithm>
 #include <cmath>
+#include <memory>
 
 #include "lowrank/base/error.h"
-#include "lowrank/kernels/blas.h"
 #include "lowrank/kernels/exponential.h"
+#include "lowrank/kernels/narrow_product.h"
+#include "lowrank/tensor/parallel.h"
 
 namespace lowrank::kernels {
 
@@ -38,10 +42,49 @@ std::vector<Tile> tiles_of(const std::vector<int64_t>& query_offsets, const std:
   return tiles;
 }
 
-int64_t most_scores(const std::vector<Tile>& tiles) {
-  int64_t most = 0;
-  for (const Tile& tile : tiles) most = std::max(most, tile.queries * tile.keys);
-  return most;
+/// Of one thread: scores, their gradients, and a tile of K or V with its keys side by side.
+template <class T>
+struct Scratch {
+  Scratch(const std::vector<Tile>& tiles, int64_t depth) {
+    for (const Tile& tile : tiles) {
+      const int64_t width = padded_columns<T>(tile.keys);
+      if (tile.queries * width > most_scores) most_scores = tile.queries * width;
+      if (depth * width > most_turned) most_turned = depth * width;
+    }
+    scores = std::make_unique_for_overwrite<T[]>(static_cast<size_t>(most_scores));
+    gradients = std::make_unique_for_overwrite<T[]>(static_cast<size_t>(most_scores));
+    turned = std::make_unique_for_overwrite<T[]>(static_cast<size_t>(most_turned));
+  }
+  int64_t most_scores = 0, most_turned = 0;
+  std::unique_ptr<T[]> scores, gradients, turned;
+};
+
+/// One head's columns of packed rows.
+template <class T>
+struct Head {
+  Head(T* tensor, int64_t row, int64_t width, const Tile& tile, int64_t depth) : rows{tensor + row * width + tile.head * depth, width} {}
+  Rows<T> rows;
+};
+
+/// scores [queries, width] = x·yᵀ, with zeros for keys that there are none of.
+template <class T>
+void all_pairs(const Tile& tile, int64_t depth, const Head<const T>& x, const Head<const T>& y, T* turned, T* scores) {
+  const int64_t width = padded_columns<T>(tile.keys);
+  for (int64_t c = 0; c < depth; ++c) {
+    T* row = turned + c * width;
+    for (int64_t j = 0; j < tile.keys; ++j) row[j] = y.rows.data[j * y.rows.stride + c];
+    std::fill(row + tile.keys, row + width, T(0));
+  }
+  narrow_product(tile.queries, width, depth, Strided<T>{x.rows.data, x.rows.stride, 1}, Rows<const T>{turned, width}, Rows<T>{scores, width},
+                 Rows<const T>{});
+}
+
+/// result [queries, depth] = scores·y, or with `turned` result [keys, depth] = scoresᵀ·y.
+template <class T>
+void weighted(const Tile& tile, int64_t depth, const T* scores, const Head<const T>& y, const Head<T>& result, bool turned) {
+  const int64_t width = padded_columns<T>(tile.keys);
+  const Strided<T> p = turned ? Strided<T>{scores, 1, width} : Strided<T>{scores, width, 1};
+  narrow_product(turned ? tile.keys : tile.queries, depth, turned ? tile.queries : tile.keys, p, y.rows, result.rows, Rows<const T>{});
 }
 
 template <class T>
@@ -51,50 +94,57 @@ void softmax_row(T* row, int64_t count, T scale, T& log_sum) {
   log_sum = highest + std::log(sum);
 }
 
+/// Pointers to the first number of each tensor, and what they have in common.
 template <class T>
-void forward_tile(const Tile& tile, const T* q, const T* k, const T* v, T* out, T* log_sums, int64_t width, int64_t depth, T* scores) {
-  const int64_t column = tile.head * depth;
-  const T scale = 1 / std::sqrt(static_cast<T>(depth));
-  gemm_nt(tile.queries, tile.keys, depth, T(1), q + tile.query_row * width + column, width, k + tile.key_row * width + column,
-          width, T(0), scores, tile.keys);
-  for (int64_t i = 0; i < tile.queries; ++i) softmax_row(scores + i * tile.keys, tile.keys, scale, log_sums[i]);
-  gemm_nn(tile.queries, depth, tile.keys, T(1), scores, tile.keys, v + tile.key_row * width + column, width, T(0),
-          out + tile.query_row * width + column, width);
+struct Tensors {
+  const T *q, *k, *v;
+  int64_t width, depth;
+  T scale;
+};
+
+template <class T>
+void forward_tile(const Tile& tile, const Tensors<T>& in, T* out, T* log_sums, Scratch<T>& scratch) {
+  const auto head = [&](auto* tensor, int64_t row) { return Head(tensor, row, in.width, tile, in.depth); };
+  T* scores = scratch.scores.get();
+  all_pairs<T>(tile, in.depth, head(in.q, tile.query_row), head(in.k, tile.key_row), scratch.turned.get(), scores);
+  for (int64_t i = 0; i < tile.queries; ++i) softmax_row(scores + i * padded_columns<T>(tile.keys), tile.keys, in.scale, log_sums[i]);
+  weighted<T>(tile, in.depth, scores, head(in.v, tile.key_row), head(out, tile.query_row), false);
 }
 
 template <class T>
 struct Gradients {
+  const T *out, *dout;
   T *dq, *dk, *dv;
 };
 
 template <class T>
-void backward_tile(const Tile& tile, const T* q, const T* k, const T* v, const T* out, const T* dout, const T* log_sums,
-                   Gradients<T> grad, int64_t width, int64_t depth, T* p, T* ds) {
-  const int64_t column = tile.head * depth, rows = tile.queries, keys = tile.keys;
-  const int64_t at_query = tile.query_row * width + column, at_key = tile.key_row * width + column;
-  const T scale = 1 / std::sqrt(static_cast<T>(depth));
-  gemm_nt(rows, keys, depth, T(1), q + at_query, width, k + at_key, width, T(0), p, keys);
-  gemm_nt(rows, keys, depth, T(1), dout + at_query, width, v + at_key, width, T(0), ds, keys);
-  for (int64_t i = 0; i < rows; ++i) {
-    const T *o = out + at_query + i * width, *d = dout + at_query + i * width;
+void backward_tile(const Tile& tile, const Tensors<T>& in, const Gradients<T>& grad, const T* log_sums, Scratch<T>& scratch) {
+  const auto query = [&](auto* tensor) { return Head(tensor, tile.query_row, in.width, tile, in.depth); };
+  const auto key = [&](auto* tensor) { return Head(tensor, tile.key_row, in.width, tile, in.depth); };
+  T *p = scratch.scores.get(), *ds = scratch.gradients.get();
+  all_pairs<T>(tile, in.depth, query(in.q), key(in.k), scratch.turned.get(), p);
+  all_pairs<T>(tile, in.depth, query(grad.dout), key(in.v), scratch.turned.get(), ds);
+  const Head out = query(grad.out), dout = query(grad.dout);
+  for (int64_t i = 0; i < tile.queries; ++i) {
+    const T *o = out.rows.data + i * in.width, *d = dout.rows.data + i * in.width;
     T mean = 0;  // Σ_j P_ij·dP_ij, which equals the row product of output and its gradient
-    for (int64_t c = 0; c < depth; ++c) mean += o[c] * d[c];
-    T *probabilities = p + i * keys, *gradients = ds + i * keys;
-    exponentials(probabilities, keys, scale, log_sums[i]);
-    for (int64_t j = 0; j < keys; ++j) gradients[j] = probabilities[j] * (gradients[j] - mean) * scale;
+    for (int64_t c = 0; c < in.depth; ++c) mean += o[c] * d[c];
+    T *probabilities = p + i * padded_columns<T>(tile.keys), *gradients = ds + i * padded_columns<T>(tile.keys);
+    exponentials(probabilities, tile.keys, in.scale, log_sums[i]);
+    for (int64_t j = 0; j < tile.keys; ++j) gradients[j] = probabilities[j] * (gradients[j] - mean) * in.scale;
   }
-  gemm_tn(keys, depth, rows, T(1), p, keys, dout + at_query, width, T(0), grad.dv + at_key, width);
-  gemm_nn(rows, depth, keys, T(1), ds, keys, k + at_key, width, T(0), grad.dq + at_query, width);
-  gemm_tn(keys, depth, rows, T(1), ds, keys, q + at_query, width, T(0), grad.dk + at_key, width);
+  weighted<T>(tile, in.depth, p, dout, key(grad.dv), true);
+  weighted<T>(tile, in.depth, ds, key(in.k), query(grad.dq), false);
+  weighted<T>(tile, in.depth, ds, query(in.q), key(grad.dk), true);
 }
 
-/// Runs body(tile index, scratch) for every tile, with `buffers` score matrices of scratch a thread.
+/// Runs body(tile index, scratch) for every tile.
 template <class T, class Body>
-void for_each_tile(const std::vector<Tile>& tiles, int64_t buffers, Body&& body) {
-  const int64_t size = buffers * most_scores(tiles);
-  at::parallel_for(0, static_cast<int64_t>(tiles.size()), 1, [&](int64_t begin, int64_t end) {
-    std::vector<T> scratch(static_cast<size_t>(size));
-    for (int64_t t = begin; t < end; ++t) body(t, scratch.data());
+void for_each_tile(const std::vector<Tile>& tiles, int64_t depth, Body&& body) {
+  const auto count = static_cast<int64_t>(tiles.size()), grain = std::max<int64_t>(1, count / (8 * at::get_num_threads()));
+  tensor::parallel_for(0, count, grain, [&](int64_t begin, int64_t end) {
+    Scratch<T> scratch(tiles, depth);
+    for (int64_t t = begin; t < end; ++t) body(t, scratch);
   });
 }
 
@@ -104,23 +154,28 @@ std::vector<int64_t> statistics_offsets(const std::vector<Tile>& tiles) {
   return offsets;
 }
 
+template <class T>
+Tensors<T> tensors(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, int64_t heads, double scale) {
+  return {q.const_data_ptr<T>(), k.const_data_ptr<T>(), v.const_data_ptr<T>(), q.size(1), q.size(1) / heads, static_cast<T>(scale)};
+}
+
 /// The kernels work in float32 or float64; narrower inputs are widened for the call.
 struct PackedAttention : torch::autograd::Function<PackedAttention> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& q_in, const at::Tensor& k_in, const at::Tensor& v_in,
-                            const std::vector<int64_t>& query_offsets, const std::vector<int64_t>& key_offsets, int64_t heads) {
+                            const std::vector<int64_t>& query_offsets, const std::vector<int64_t>& key_offsets, int64_t heads,
+                            double scale) {
     const auto work = q_in.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
     const at::Tensor q = q_in.to(work).contiguous(), k = k_in.to(work).contiguous(), v = v_in.to(work).contiguous();
-    const int64_t width = q.size(1);
     const auto tiles = tiles_of(query_offsets, key_offsets, heads);
     const auto at_statistics = statistics_offsets(tiles);
     at::Tensor out = at::empty_like(q), log_sums = at::empty({at_statistics.back()}, q.options());
     AT_DISPATCH_FLOATING_TYPES(work, "packed_attention", [&] {
-      for_each_tile<scalar_t>(tiles, 1, [&](int64_t t, scalar_t* scratch) {
-        forward_tile(tiles[t], q.const_data_ptr<scalar_t>(), k.const_data_ptr<scalar_t>(), v.const_data_ptr<scalar_t>(),
-                     out.mutable_data_ptr<scalar_t>(), log_sums.mutable_data_ptr<scalar_t>() + at_statistics[t], width, width / heads,
-                     scratch);
+      const auto in = tensors<scalar_t>(q, k, v, heads, scale);
+      for_each_tile<scalar_t>(tiles, in.depth, [&](int64_t t, Scratch<scalar_t>& scratch) {
+        forward_tile(tiles[t], in, out.mutable_data_ptr<scalar_t>(), log_sums.mutable_data_ptr<scalar_t>() + at_statistics[t], scratch);
       });
     });
+    ctx->saved_data["scale"] = scale;
     ctx->saved_data["heads"] = heads;
     ctx->saved_data["query_offsets"] = query_offsets;
     ctx->saved_data["key_offsets"] = key_offsets;
@@ -135,20 +190,19 @@ struct PackedAttention : torch::autograd::Function<PackedAttention> {
     const auto work = dtype == at::kDouble ? at::kDouble : at::kFloat;
     const at::Tensor q = saved[0].to(work).contiguous(), k = saved[1].to(work).contiguous(), v = saved[2].to(work).contiguous(),
                      out = saved[3].to(work).contiguous(), &log_sums = saved[4], dout = grads[0].to(work).contiguous();
-    const int64_t heads = ctx->saved_data["heads"].toInt(), width = q.size(1);
+    const int64_t heads = ctx->saved_data["heads"].toInt();
     const auto tiles = tiles_of(ctx->saved_data["query_offsets"].toIntVector(), ctx->saved_data["key_offsets"].toIntVector(), heads);
     const auto at_statistics = statistics_offsets(tiles);
     at::Tensor dq = at::empty_like(q), dk = at::empty_like(k), dv = at::empty_like(v);
     AT_DISPATCH_FLOATING_TYPES(work, "packed_attention_backward", [&] {
-      const Gradients<scalar_t> grad{dq.mutable_data_ptr<scalar_t>(), dk.mutable_data_ptr<scalar_t>(), dv.mutable_data_ptr<scalar_t>()};
-      const int64_t most = most_scores(tiles);
-      for_each_tile<scalar_t>(tiles, 2, [&](int64_t t, scalar_t* scratch) {
-        backward_tile(tiles[t], q.const_data_ptr<scalar_t>(), k.const_data_ptr<scalar_t>(), v.const_data_ptr<scalar_t>(),
-                      out.const_data_ptr<scalar_t>(), dout.const_data_ptr<scalar_t>(),
-                      log_sums.const_data_ptr<scalar_t>() + at_statistics[t], grad, width, width / heads, scratch, scratch + most);
+      const auto in = tensors<scalar_t>(q, k, v, heads, ctx->saved_data["scale"].toDouble());
+      const Gradients<scalar_t> grad{out.const_data_ptr<scalar_t>(), dout.const_data_ptr<scalar_t>(), dq.mutable_data_ptr<scalar_t>(),
+                                     dk.mutable_data_ptr<scalar_t>(), dv.mutable_data_ptr<scalar_t>()};
+      for_each_tile<scalar_t>(tiles, in.depth, [&](int64_t t, Scratch<scalar_t>& scratch) {
+        backward_tile(tiles[t], in, grad, log_sums.const_data_ptr<scalar_t>() + at_statistics[t], scratch);
       });
     });
-    return {dq.to(dtype), dk.to(dtype), dv.to(dtype), at::Tensor(), at::Tensor(), at::Tensor()};
+    return {dq.to(dtype), dk.to(dtype), dv.to(dtype), at::Tensor(), at::Tensor(), at::Tensor(), at::Tensor()};
   }
 };
 
@@ -178,7 +232,16 @@ at::Tensor packed_attention(const at::Tensor& q, const at::Tensor& k, const at::
         q.size(0), k.size(0), v.size(0));
   RECORD_FUNCTION("lowrank::packed_attention", std::vector<c10::IValue>{});
   if (!q.is_cpu()) return by_sequence(q, k, v, query_offsets, key_offsets, heads);
-  return PackedAttention::apply(q, k, v, query_offsets, key_offsets, heads);
+  const int64_t depth = q.size(1) / heads, lanes = q.scalar_type() == at::kDouble ? kNarrowLanes<double> : kNarrowLanes<float>;
+  const int64_t padding = (lanes - depth % lanes) % lanes;
+  const double scale = 1 / std::sqrt(static_cast<double>(depth));
+  if (padding == 0) return PackedAttention::apply(q, k, v, query_offsets, key_offsets, heads, scale);
+  // Zeros at the end of a head change no score, and what they give is cut away again.
+  const auto padded = [&](const at::Tensor& x) {
+    return at::constant_pad_nd(x.reshape({-1, heads, depth}), {0, padding}).flatten(1);
+  };
+  const at::Tensor y = PackedAttention::apply(padded(q), padded(k), padded(v), query_offsets, key_offsets, heads, scale);
+  return y.view({-1, heads, depth + padding}).slice(2, 0, depth).flatten(1);
 }
 
 }  // namespace lowrank::kernels

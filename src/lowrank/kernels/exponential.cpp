@@ -4,20 +4,15 @@
 #include <bit>
 #include <cmath>
 
-// One version a machine kind, chosen when the program starts.
-#if defined(__x86_64__) && defined(__clang__)
-#define LOWRANK_VECTOR_VERSIONS __attribute__((target_clones("default", "arch=haswell", "arch=skylake-avx512")))
-#else
-#define LOWRANK_VECTOR_VERSIONS
-#endif
+#include "lowrank/kernels/vector_versions.h"
 
 namespace lowrank::kernels {
 
 namespace {
 
 // x = n·ln 2 + r with |r| ≤ ln 2/2 and a polynomial for e^r (S. Moshier, Cephes expf); adding 1.5·2²³ rounds to the integer n.
-__attribute__((always_inline)) inline float exponential(float x) {
-  x = std::min(std::max(x, -87.0F), 88.0F);
+LOWRANK_ALWAYS_INLINE float exponential(float x) {
+  x = x < -87.0F ? -87.0F : x > 88.0F ? 88.0F : x;
   const float shifted = x * 1.44269504F + 12582912.0F, n = shifted - 12582912.0F;
   const float r = (x - n * 0.693359375F) + n * 2.12194440e-4F;
   float p = 1.9875691500e-4F;
@@ -30,7 +25,8 @@ __attribute__((always_inline)) inline float exponential(float x) {
   return (p * r * r + r + 1.0F) * power;
 }
 
-LOWRANK_VECTOR_VERSIONS float float_exponentials(float* x, int64_t count, float scale, float shift) {
+template <VectorUnit>
+LOWRANK_ALWAYS_INLINE float exponentials_of(float* x, int64_t count, float scale, float shift) {
 #pragma clang fp reassociate(on) contract(fast)
   float sum = 0;
   for (int64_t j = 0; j < count; ++j) {
@@ -40,7 +36,8 @@ LOWRANK_VECTOR_VERSIONS float float_exponentials(float* x, int64_t count, float 
   return sum;
 }
 
-LOWRANK_VECTOR_VERSIONS float float_largest(const float* x, int64_t count) {
+template <VectorUnit>
+LOWRANK_ALWAYS_INLINE float largest_of(const float* x, int64_t count) {
   constexpr int64_t kLanes = 16;
   float lanes[kLanes];
   for (float& lane : lanes) lane = x[0];
@@ -48,9 +45,15 @@ LOWRANK_VECTOR_VERSIONS float float_largest(const float* x, int64_t count) {
   for (; j + kLanes <= count; j += kLanes) {
     for (int64_t i = 0; i < kLanes; ++i) lanes[i] = x[j + i] > lanes[i] ? x[j + i] : lanes[i];
   }
-  for (; j < count; ++j) lanes[0] = std::max(lanes[0], x[j]);
-  return *std::max_element(lanes, lanes + kLanes);
+  for (; j < count; ++j) lanes[0] = x[j] > lanes[0] ? x[j] : lanes[0];
+  float most = lanes[0];
+  for (const float lane : lanes) most = lane > most ? lane : most;
+  return most;
 }
+
+LOWRANK_VECTOR_VERSIONS(float, float_exponentials, exponentials_of, (float* x, int64_t count, float scale, float shift),
+                        (x, count, scale, shift))
+LOWRANK_VECTOR_VERSIONS(float, float_largest, largest_of, (const float* x, int64_t count), (x, count))
 
 }  // namespace
 

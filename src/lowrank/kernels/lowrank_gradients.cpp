@@ -1,0 +1,37 @@
+#include "lowrank/kernels/lowrank_gradients.h"
+
+#include <ATen/ops/mm.h>
+#include <ATen/ops/where.h>
+
+#include "lowrank/kernels/lowrank_gradients_cpu.h"
+
+namespace lowrank::kernels {
+
+LowRankGradients plain_lowrank_gradients(const LowRankUpdate& update, const GradientRequest& request) {
+  const auto& [A, B, gain, mix, scale] = update;
+  const at::Tensor dy = update.by_out_blocks(request.dy), x = update.by_in_blocks(request.x),
+                   h = request.h.defined() ? request.h : at::mm(x, A.t());
+  const at::Tensor own = at::mm(dy, gain.defined() ? B * gain.unsqueeze(1) : B).mul_(scale);
+  LowRankGradients result;
+  result.g = mix_blocks(mix.defined() ? mix.t() : mix, own);
+  result.dA = at::mm(result.g.t(), x);
+  result.dB = at::mm(dy.t(), mix_blocks(mix, h)).mul_(scale);
+  if (gain.defined()) result.dB.mul_(gain.unsqueeze(1));
+  if (mix.defined()) result.dmix = at::mm(block_first(own, mix.size(0)), block_first(h, mix.size(1)).t());
+  if (request.y.defined()) {
+    const auto wide = dy.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+    result.dgain = (request.dy * request.y).sum(0, false, wide);
+    if (request.bias.defined()) result.dgain -= request.bias.to(wide) * request.dy.sum(0, false, wide);
+    result.dgain = at::where(gain == 0, 0, result.dgain / gain);
+  }
+  if (request.dbias) result.dbias = request.dy.sum(0);
+  return result;
+}
+
+LowRankGradients lowrank_gradients(const LowRankUpdate& update, const GradientRequest& request) {
+  const auto dtype = request.dy.scalar_type();
+  const bool fused = request.dy.is_cpu() && (dtype == at::kFloat || dtype == at::kDouble) && request.dy.size(0) > 0;
+  return fused ? cpu_lowrank_gradients(update, request) : plain_lowrank_gradients(update, request);
+}
+
+}  // namespace lowrank::kernels
