@@ -5,7 +5,7 @@
 # make goldens    regenerate tests/golden from the reference programs (make reference installs them)
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
-.PHONY: setup build test demo bench reference goldens format sanitize clean
+.PHONY: setup build test demo bench reference goldens format clean
 
 setup:
 	@tools/bootstrap.sh

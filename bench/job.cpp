@@ -10,19 +10,32 @@ Job read_job(const std::filesystem::path& path) {
   const Json json = read_json(path);
   Job job;
   for (const auto& [key, value] : json.items()) {
-    if (key == "mode") job.mode = value;
-    else if (key == "model") job.model = value.get<std::string>();
-    else if (key == "adapter") job.adapter = value.get<std::string>();
-    else if (key == "batches") job.batches = value.get<std::string>();
-    else if (key == "gradients") job.gradients = value.get<std::string>();
-    else if (key == "method") job.method = value;
-    else if (key == "warmup") job.warmup = value;
-    else if (key == "steps") job.steps = value;
-    else if (key == "threads") job.threads = value;
-    else if (key == "learning_rate") job.learning_rate = value;
-    else if (key == "started") job.started = value;
-    else if (key == "products") job.products = value.get<std::vector<std::vector<int64_t>>>();
-    else fail(ErrorKind::file_format, path.string(), fmt::format("expected a key of bench/job.h, got '{}'", key));
+    if (key == "mode")
+      job.mode = value;
+    else if (key == "model")
+      job.model = value.get<std::string>();
+    else if (key == "adapter")
+      job.adapter = value.get<std::string>();
+    else if (key == "batches")
+      job.batches = value.get<std::string>();
+    else if (key == "gradients")
+      job.gradients = value.get<std::string>();
+    else if (key == "method")
+      job.method = value;
+    else if (key == "warmup")
+      job.warmup = value;
+    else if (key == "steps")
+      job.steps = value;
+    else if (key == "threads")
+      job.threads = value;
+    else if (key == "learning_rate")
+      job.learning_rate = value;
+    else if (key == "started")
+      job.started = value;
+    else if (key == "products")
+      job.products = value.get<std::vector<std::vector<int64_t>>>();
+    else
+      fail(ErrorKind::file_format, path.string(), fmt::format("expected a key of bench/job.h, got '{}'", key));
   }
   return job;
 }

@@ -1,10 +1,9 @@
 // The memory plan against the measured peak: each case in a process of its own, forty real training steps and a validation.
 //   lowrank_memory_plan MODEL [DATA [METHOD]]   MODEL: a Hugging Face folder; DATA "" or none: 256 random texts of 64 tokens
+#include <cstdio>
 #include <fmt/format.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include <cstdio>
 
 #include "lowrank/base/random.h"
 #include "lowrank/tensor/runtime.h"
@@ -50,9 +49,12 @@ void run_case(const std::string& model, const std::string& file, const std::stri
   const train::TrainResult result = train::train(request);
   const auto megabytes = [](int64_t bytes) { return static_cast<double>(bytes) / 1048576.0; };
   const double planned = megabytes(result.plan.peak()), measured = megabytes(result.peak_bytes);
-  fmt::print("{:6} batch {:3}, {:5} tokens: process {:6.1f} + optimiser {:6.1f} + activations {:6.1f} + holes {:5.1f} = {:7.1f} MB, measured {:7.1f} MB, {:+.1f} %; {:.0f} tokens/s\n",
-             method, batch_size, result.plan.batch_tokens, megabytes(result.plan.process), megabytes(result.plan.optimiser),
-             megabytes(result.plan.activations), megabytes(result.plan.holes), planned, measured, 100 * (planned / measured - 1), result.tokens_per_second);
+  fmt::print(
+      "{:6} batch {:3}, {:5} tokens: process {:6.1f} + optimiser {:6.1f} + activations {:6.1f} + holes {:5.1f} = {:7.1f} MB, measured "
+      "{:7.1f} MB, {:+.1f} %; {:.0f} tokens/s\n",
+      method, batch_size, result.plan.batch_tokens, megabytes(result.plan.process), megabytes(result.plan.optimiser),
+      megabytes(result.plan.activations), megabytes(result.plan.holes), planned, measured, 100 * (planned / measured - 1),
+      result.tokens_per_second);
 }
 
 }  // namespace

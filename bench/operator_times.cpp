@@ -2,7 +2,6 @@
 
 #include <ATen/core/Tensor.h>
 #include <ATen/record_function.h>
-
 #include <algorithm>
 #include <chrono>
 #include <map>
@@ -38,9 +37,12 @@ bool contains(const std::string& name, std::initializer_list<const char*> parts)
 /// Rows, depth and columns of a matrix product; empty for anything else.
 std::vector<int64_t> product_sizes(const std::string& name, c10::ArrayRef<const c10::IValue> inputs) {
   size_t first = 0;
-  if (name == "aten::mm" || name == "aten::bmm") first = 0;
-  else if (name == "aten::addmm" || name == "aten::addmm_") first = 1;
-  else return {};
+  if (name == "aten::mm" || name == "aten::bmm")
+    first = 0;
+  else if (name == "aten::addmm" || name == "aten::addmm_")
+    first = 1;
+  else
+    return {};
   const at::Tensor &a = inputs[first].toTensor(), &b = inputs[first + 1].toTensor();
   return {a.numel() / a.size(-1), a.size(-1), b.size(-1)};
 }
@@ -92,6 +94,8 @@ OperatorTimes::~OperatorTimes() { at::removeCallback(handle_); }
 
 void OperatorTimes::in_optimiser(bool value) { recording.optimiser = value; }
 
-Json OperatorTimes::to_json() const { return {{"groups", bench::to_json(recording.groups)}, {"operators", bench::to_json(recording.operators)}}; }
+Json OperatorTimes::to_json() const {
+  return {{"groups", bench::to_json(recording.groups)}, {"operators", bench::to_json(recording.operators)}};
+}
 
 }  // namespace lowrank::bench

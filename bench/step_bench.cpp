@@ -3,11 +3,12 @@
 #include <ATen/ops/mm.h>
 #include <ATen/ops/randn.h>
 #include <ATen/ops/zeros_like.h>
-
 #include <chrono>
 #include <cstdio>
 
 #include "job.h"
+#include "operator_times.h"
+
 #include "lowrank/adapters/dialects/peft.h"
 #include "lowrank/base/error.h"
 #include "lowrank/data/batches.h"
@@ -20,7 +21,6 @@
 #include "lowrank/train/memory_plan.h"
 #include "lowrank/train/save.h"
 #include "lowrank/train/trainee.h"
-#include "operator_times.h"
 
 namespace lowrank::bench {
 
@@ -64,7 +64,10 @@ void write_adapter(const Job& job, const Workload& workload) {
 class Steps {
  public:
   explicit Steps(const Job& job)
-      : job_(job), workload_(read_workload(job.batches)), request_(request_for(job, workload_)), trainee_(make_trainee(request_)),
+      : job_(job),
+        workload_(read_workload(job.batches)),
+        request_(request_for(job, workload_)),
+        trainee_(make_trainee(request_)),
         objective_(workload_.split.train) {
     read_adapter(job, trainee_);
     plan_ = train::plan_memory(trainee_, workload_.split, request_.options);
@@ -85,8 +88,14 @@ class Steps {
       seconds.push_back(now() - begin);
       tokens.push_back(batch.tokens());
     }
-    return {{"first_step", first - job_.started}, {"seconds", seconds}, {"tokens", tokens}, {"losses", losses}, {"plan", plan_.to_json()},
-            {"plan_bytes", plan_.peak()}, {"peak_bytes", tensor::peak_resident_bytes()}, {"trained", parameters_->count()}};
+    return {{"first_step", first - job_.started},
+            {"seconds", seconds},
+            {"tokens", tokens},
+            {"losses", losses},
+            {"plan", plan_.to_json()},
+            {"plan_bytes", plan_.peak()},
+            {"peak_bytes", tensor::peak_resident_bytes()},
+            {"trained", parameters_->count()}};
   }
 
   Json parity() {

@@ -24,4 +24,4 @@ printf '%s\n' \
   "typesetting system for chemical formulas" |
   build/lowrank predict --model "$MODEL" --adapter "$adapter"
 
-say "the report: $PWD/$OUT/study/report.html"
+say "the report: $(realpath "$OUT/study/report.html")"

@@ -1,10 +1,9 @@
 // The smallest program on the installed package: one frozen layer, one DoRA adapter, and the check that merging the
 // adapter changes nothing that the layer computes.
+#include <ATen/Context.h>
 #include <ATen/ops/rand.h>
 #include <ATen/ops/randn.h>
-#include <ATen/Context.h>
 #include <fmt/format.h>
-
 #include <memory>
 
 #include "lowrank/adapters/config.h"

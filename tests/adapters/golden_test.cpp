@@ -1,12 +1,12 @@
 // Every registered method against PEFT's own layers (tools/golden/adapters.py).
+#include <filesystem>
 #include <torch/csrc/autograd/autograd.h>
 
-#include <filesystem>
-
 #include "law_case.h"
-#include "lowrank/tensor/load.h"
 #include "support/expect_close.h"
 #include "support/tolerance.h"
+
+#include "lowrank/tensor/load.h"
 
 namespace lowrank::test {
 

@@ -3,10 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include "support/fixed_init.h"
+
 #include "lowrank/adapters/method.h"
 #include "lowrank/nn/embedding.h"
 #include "lowrank/nn/linear.h"
-#include "support/fixed_init.h"
 
 namespace lowrank::test {
 

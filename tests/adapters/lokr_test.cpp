@@ -88,10 +88,10 @@ TEST_P(LokrVariants, ForwardIsTheKroneckerProduct) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Options, LokrVariants,
-                         testing::Values("{}", R"({"factor": -1})", R"({"factor": 4, "decompose_both": true})",
-                                         R"({"full_matrix": true})", R"({"factors": [20, 2], "full_matrix": true})",
-                                         R"({"factors": [2, 12], "full_matrix": true})", R"({"factors": [1, 24]})",
-                                         R"({"factors": [40, 1], "init": "lycoris"})", R"({"init": "lycoris", "full_matrix": true})"));
+                         testing::Values("{}", R"({"factor": -1})", R"({"factor": 4, "decompose_both": true})", R"({"full_matrix": true})",
+                                         R"({"factors": [20, 2], "full_matrix": true})", R"({"factors": [2, 12], "full_matrix": true})",
+                                         R"({"factors": [1, 24]})", R"({"factors": [40, 1], "init": "lycoris"})",
+                                         R"({"init": "lycoris", "full_matrix": true})"));
 
 TEST(Lokr, ScaleRules) {
   Configured options(lokr(), 4, 6);

@@ -53,16 +53,14 @@ TEST_F(PeftErrors, TheUnspoiltFolderLoads) { EXPECT_NO_THROW(load()); }
 
 TEST_F(PeftErrors, UnknownKey) {
   set("lora_alfa", 3);
-  EXPECT_LOWRANK_ERROR(load(), ErrorKind::file_format,
-                       "unknown key 'lora_alfa' with value 3, did you mean 'lora_alpha'?");
+  EXPECT_LOWRANK_ERROR(load(), ErrorKind::file_format, "unknown key 'lora_alfa' with value 3, did you mean 'lora_alpha'?");
 }
 
 TEST_F(PeftErrors, UnsupportedValuesAreAllNamed) {
   set("fan_in_fan_out", true);
   set("layer_replication", {{0, 2}, {1, 2}});
   set("lora_bias", true);
-  EXPECT_LOWRANK_ERROR(load(), ErrorKind::unsupported,
-                       "fan_in_fan_out true: base weights stored as [in, out] is not supported");
+  EXPECT_LOWRANK_ERROR(load(), ErrorKind::unsupported, "fan_in_fan_out true: base weights stored as [in, out] is not supported");
   EXPECT_LOWRANK_ERROR(load(), ErrorKind::unsupported,
                        "layer_replication [[0,2],[1,2]]: layers of the base used several times is not supported");
   EXPECT_LOWRANK_ERROR(load(), ErrorKind::unsupported, "lora_bias true: a bias on lora_B is not supported");
@@ -117,14 +115,11 @@ TEST_F(PeftErrors, ValuesOfTheWrongKind) {
 
 TEST_F(PeftErrors, TargetsThatAreNoTargets) {
   set("target_modules", nullptr);
-  EXPECT_LOWRANK_ERROR(load(), ErrorKind::unsupported,
-                       "target_modules null: PEFT then chooses by model type; name the modules");
+  EXPECT_LOWRANK_ERROR(load(), ErrorKind::unsupported, "target_modules null: PEFT then chooses by model type; name the modules");
   set("target_modules", {"que*"});
-  EXPECT_LOWRANK_ERROR(load(), ErrorKind::file_format,
-                       "in a list PEFT takes 'que*' for a plain name, which no module has");
+  EXPECT_LOWRANK_ERROR(load(), ErrorKind::file_format, "in a list PEFT takes 'que*' for a plain name, which no module has");
   set("target_modules", 3);
-  EXPECT_LOWRANK_ERROR(load(), ErrorKind::file_format,
-                       "target_modules: expected a list of names or a regular expression, got 3");
+  EXPECT_LOWRANK_ERROR(load(), ErrorKind::file_format, "target_modules: expected a list of names or a regular expression, got 3");
   set("target_modules", "(");
   EXPECT_LOWRANK_ERROR(load(), ErrorKind::invalid_argument, "does not compile");
   set("target_modules", {"query", "value"});
@@ -157,8 +152,7 @@ TEST_F(PeftErrors, PickleOnly) {
 
 TEST_F(PeftErrors, MissingTensor) {
   change_tensors([](auto& tensors) { tensors.erase(kQuery + ".lora_B.weight"); });
-  EXPECT_LOWRANK_ERROR(load(), ErrorKind::file_format,
-                       "tensor 'bert.encoder.layer.0.attention.self.query.lora_B' [32, 4] is missing");
+  EXPECT_LOWRANK_ERROR(load(), ErrorKind::file_format, "tensor 'bert.encoder.layer.0.attention.self.query.lora_B' [32, 4] is missing");
   EXPECT_LOWRANK_ERROR(load(), ErrorKind::file_format, "the adapter was made for base");
   expect_untouched();
 }
@@ -185,8 +179,7 @@ TEST_F(PeftErrors, UnusableTensors) {
   });
   EXPECT_LOWRANK_ERROR(load(), ErrorKind::file_format, "query.lora_A.weight' holds NaN or infinity");
   EXPECT_LOWRANK_ERROR(load(), ErrorKind::file_format, "query.lora_B.weight': expected floating point, got Int");
-  EXPECT_LOWRANK_ERROR(load(), ErrorKind::file_format,
-                       "tensor 'model.stray': expected a name that starts with base_model.model.");
+  EXPECT_LOWRANK_ERROR(load(), ErrorKind::file_format, "tensor 'model.stray': expected a name that starts with base_model.model.");
 }
 
 TEST_F(PeftErrors, TwoSpellingsOfOneTensor) {
@@ -207,8 +200,7 @@ TEST_F(PeftErrors, HeadBiasCopiesMustBeCopies) {
   copy("lora_bias_all_head");
   EXPECT_NO_THROW(load());
   change_tensors([](auto& tensors) { tensors["base_model.model.classifier.modules_to_save.bias"] += 1; });
-  EXPECT_LOWRANK_ERROR(load(), ErrorKind::file_format,
-                       "tensor 'classifier.modules_to_save.bias': expected a copy of 'classifier.bias'");
+  EXPECT_LOWRANK_ERROR(load(), ErrorKind::file_format, "tensor 'classifier.modules_to_save.bias': expected a copy of 'classifier.bias'");
 }
 
 class PeftAgreement : public PeftErrors {
@@ -223,10 +215,8 @@ class PeftAgreement : public PeftErrors {
 TEST_F(PeftAgreement, OptionsMustAgreeWithLowrankJson) {
   set("lora_dropout", 0.5);
   set("target_modules", {"query"});
-  EXPECT_LOWRANK_ERROR(load(), ErrorKind::file_format,
-                       "lowrank.json and adapter_config.json disagree on lora_dropout: 0.1 against 0.5");
-  EXPECT_LOWRANK_ERROR(load(), ErrorKind::file_format,
-                       R"(disagree on target_modules: ["query","value"] against ["query"])");
+  EXPECT_LOWRANK_ERROR(load(), ErrorKind::file_format, "lowrank.json and adapter_config.json disagree on lora_dropout: 0.1 against 0.5");
+  EXPECT_LOWRANK_ERROR(load(), ErrorKind::file_format, R"(disagree on target_modules: ["query","value"] against ["query"])");
 }
 
 TEST_F(PeftAgreement, MethodMustAgree) {

@@ -67,8 +67,7 @@ TEST_P(PeftGolden, AdaptedWeightsAreWhatPeftMerges) {
 
 TEST_P(PeftGolden, HeadsAndBiasesAreTheFiles) {
   const AdapterSet set = load_peft(*model_, folder_, {});
-  for (const auto& [name, value] : heads_of(*model_, folder_))
-    EXPECT_TRUE(at::equal(value, folder_.tensors.at(name))) << name;
+  for (const auto& [name, value] : heads_of(*model_, folder_)) EXPECT_TRUE(at::equal(value, folder_.tensors.at(name))) << name;
   for (const auto& [name, value] : set.biases) EXPECT_TRUE(at::equal(value, folder_.tensors.at(name))) << name;
   EXPECT_EQ(set.biases.empty(), folder_.config.bias == "none");
 }
@@ -83,8 +82,7 @@ TEST_P(PeftGolden, WrittenAgainIsTheSameFolder) {
   Json ours = read_json(folder / "adapter_config.json"), theirs = read_json(golden_ / "adapter_config.json");
   for (const auto& [key, value] : theirs.items()) EXPECT_EQ(ours[key], value) << key;
   EXPECT_EQ(ours.size(), theirs.size());
-  if (GetParam() ==
-      "lora_bias_all_head") {  // PEFT's copies of the head's bias, which it cannot read back, are left out
+  if (GetParam() == "lora_bias_all_head") {  // PEFT's copies of the head's bias, which it cannot read back, are left out
     EXPECT_EQ(tensor::load_tensors(folder / "adapter_model.safetensors").size() + 2,
               tensor::load_tensors(golden_ / "adapter_model.safetensors").size());
   } else {
@@ -104,8 +102,7 @@ TEST_P(PeftGolden, ReadAgainWithLowrankJsonIsTheSameConfiguration) {
   EXPECT_EQ(load_peft(*tiny_bert(), again, {}).modules.size(), set.modules.size());
 }
 
-INSTANTIATE_TEST_SUITE_P(Folders, PeftGolden, testing::ValuesIn(cases()),
-                         [](const auto& instance) { return instance.param; });
+INSTANTIATE_TEST_SUITE_P(Folders, PeftGolden, testing::ValuesIn(cases()), [](const auto& instance) { return instance.param; });
 
 TEST(PeftGoldens, CoverEveryMethod) {
   std::set<std::string_view> seen;

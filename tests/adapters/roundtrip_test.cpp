@@ -31,16 +31,14 @@ const std::vector<std::pair<std::string, std::string>> kCommon = {
      R"json({"rank": 3, "alpha": 2.5, "target-modules": ["query", "output.dense"],
         "exclude-modules": ["layer.1.output.dense"], "rank-pattern": ["layer.0.output.dense=5", "query=2"], "alpha-pattern": ["query=7.25"]})json"},
     {"glob", R"json({"rank": 2, "target-modules": ["layer.*.self.*", "re:.*pooler\\.dense"], "layers": [0]})json"},
-    {"by_regex",
-     R"json({"rank": 2, "target-modules": ["re:.*\\.(key|value)"], "exclude-modules": ["re:.*layer\\.1.*key"]})json"},
+    {"by_regex", R"json({"rank": 2, "target-modules": ["re:.*\\.(key|value)"], "exclude-modules": ["re:.*layer\\.1.*key"]})json"},
     {"foreign_regex", R"json({"rank": 2, "target-modules": ["re:(?|.*key|.*value)"]})json"},
 };
 const std::vector<Case> kSingle = {
     {"lora_rslora_bias", "lora", R"({"rslora": true, "bias": "all", "rank": 4, "dropout": 0.1})"},
     {"dora_embedding", "dora",
      R"({"rank": 4, "bias": "lora_only", "norm-gradient": "full", "target-modules": ["word_embeddings", "key"]})"},
-    {"lokr_full_matrix", "lokr",
-     R"({"full-matrix": true, "decompose-both": true, "rank": 2, "factor": 4, "init": "lycoris"})"},
+    {"lokr_full_matrix", "lokr", R"({"full-matrix": true, "decompose-both": true, "rank": 2, "factor": 4, "init": "lycoris"})"},
     {"lokr_lycoris_scale", "lokr", R"({"scale-rule": "lycoris", "rank": 5, "alpha": 3, "factor": -1})"},
     {"lokr_both", "lokr",
      R"({"decompose-both": true, "rank": 1, "alpha": 3, "factor": 8, "rank-dropout": 0.2, "module-dropout": 0.1,
@@ -118,8 +116,7 @@ TEST_P(RoundTrip, AdapterConfigAloneIsEnough) {
   ASSERT_EQ(again.modules.size(), set_.modules.size());
   for (size_t i = 0; i < set_.modules.size(); ++i) {
     const at::Tensor w = set_.modules[i].host->matrix();
-    const at::Tensor one = set_.modules[i].adapter->apply_to_weight(w),
-                     two = again.modules[i].adapter->apply_to_weight(w);
+    const at::Tensor one = set_.modules[i].adapter->apply_to_weight(w), two = again.modules[i].adapter->apply_to_weight(w);
     EXPECT_LT((one - two).abs().max().item<double>(), 1e-6 * one.abs().max().item<double>()) << set_.modules[i].module;
   }
 }
@@ -144,8 +141,7 @@ TEST_P(RoundTrip, IndependentReadBackFindsOneChangedNumber) {
   EXPECT_LOWRANK_ERROR(verify_peft(folder(), set_, heads_), ErrorKind::internal, "differs from memory by");
   first.view({-1})[0] -= 0.01;
   heads_["classifier.bias"] = heads_["classifier.bias"] + 1;
-  EXPECT_LOWRANK_ERROR(verify_peft(folder(), set_, heads_), ErrorKind::internal,
-                       "'classifier.bias' in the file is not what is in memory");
+  EXPECT_LOWRANK_ERROR(verify_peft(folder(), set_, heads_), ErrorKind::internal, "'classifier.bias' in the file is not what is in memory");
 }
 
 TEST_P(RoundTrip, EqualContentGivesEqualBytes) {
@@ -155,8 +151,7 @@ TEST_P(RoundTrip, EqualContentGivesEqualBytes) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Methods, RoundTrip, testing::ValuesIn(cases()),
-                         [](const auto& instance) { return instance.param.name; });
+INSTANTIATE_TEST_SUITE_P(Methods, RoundTrip, testing::ValuesIn(cases()), [](const auto& instance) { return instance.param.name; });
 
 // A layer that training left alone must not be adapted on loading, though the targets would match it there.
 TEST(PeftWrite, HeadsThatAreNotSavedStayOutOfTheTargets) {
@@ -179,8 +174,7 @@ TEST(PeftWrite, RefusesWhatPeftCannotSay) {
     EXPECT_LOWRANK_ERROR(check_peft(set), ErrorKind::unsupported, part);
   };
   refuse("lokr", R"({"rank": 2, "bias": "all"})", "PEFT's LOKR has no trained biases: expected bias none, got all");
-  refuse("lokr", R"({"rank": 2, "factors": [4, 8], "target_modules": ["query"]})",
-         "PEFT has one decompose_factor for both dimensions");
+  refuse("lokr", R"({"rank": 2, "factors": [4, 8], "target_modules": ["query"]})", "PEFT has one decompose_factor for both dimensions");
 }
 
 }  // namespace

@@ -85,23 +85,18 @@ TEST(Targets, UnmatchedNameListsNearMisses) {
                        "'qeury' matches no layer of this model, did you mean 'query'?");
   EXPECT_LOWRANK_ERROR(chosen(config_with({"q_proj"})), ErrorKind::invalid_argument,
                        "adaptable layers of this model end in: dense, key, position_embeddings, query");
-  EXPECT_LOWRANK_ERROR(chosen(config_with({"atention.self.query"})), ErrorKind::invalid_argument,
-                       "did you mean 'attention.self.query'");
-  EXPECT_LOWRANK_ERROR(chosen(config_with({"query"}, {"valu"})), ErrorKind::invalid_argument,
-                       "[exclude-modules] 'valu' matches no layer");
+  EXPECT_LOWRANK_ERROR(chosen(config_with({"atention.self.query"})), ErrorKind::invalid_argument, "did you mean 'attention.self.query'");
+  EXPECT_LOWRANK_ERROR(chosen(config_with({"query"}, {"valu"})), ErrorKind::invalid_argument, "[exclude-modules] 'valu' matches no layer");
 }
 
 TEST(Targets, ModuleThatIsNoLayerIsNamed) {
-  EXPECT_LOWRANK_ERROR(
-      chosen(config_with({"LayerNorm"})), ErrorKind::invalid_argument,
-      "'LayerNorm' matches bert.embeddings.LayerNorm, bert.encoder.layer.0.attention.output.LayerNorm");
-  EXPECT_LOWRANK_ERROR(chosen(config_with({"attention"})), ErrorKind::invalid_argument,
-                       "but no layer that an adapter can go on");
+  EXPECT_LOWRANK_ERROR(chosen(config_with({"LayerNorm"})), ErrorKind::invalid_argument,
+                       "'LayerNorm' matches bert.embeddings.LayerNorm, bert.encoder.layer.0.attention.output.LayerNorm");
+  EXPECT_LOWRANK_ERROR(chosen(config_with({"attention"})), ErrorKind::invalid_argument, "but no layer that an adapter can go on");
 }
 
 TEST(Targets, NothingLeftIsAnError) {
-  EXPECT_LOWRANK_ERROR(chosen(config_with({"query"}, {"self.query"})), ErrorKind::invalid_argument,
-                       "leave nothing of query");
+  EXPECT_LOWRANK_ERROR(chosen(config_with({"query"}, {"self.query"})), ErrorKind::invalid_argument, "leave nothing of query");
   EXPECT_LOWRANK_ERROR(chosen(config_with({})), ErrorKind::invalid_argument, "expected at least one entry");
   EXPECT_LOWRANK_ERROR(chosen(config_with({""})), ErrorKind::invalid_argument, "expected a module name");
 }
@@ -114,16 +109,14 @@ TEST(Targets, MethodThatCannotAdaptALayerSaysWhich) {
 }
 
 TEST(Targets, BadAndCatastrophicExpressionsAreErrors) {
-  EXPECT_LOWRANK_ERROR(Target("re:(query", "target-modules"), ErrorKind::invalid_argument,
-                       "does not compile at byte 6");
+  EXPECT_LOWRANK_ERROR(Target("re:(query", "target-modules"), ErrorKind::invalid_argument, "does not compile at byte 6");
   const Target slow("re:(a+)+(a+)+[xy]", "target-modules");
   EXPECT_LOWRANK_ERROR(slow.matches(std::string(60, 'a'), true), ErrorKind::invalid_argument, "gave up on");
 }
 
 TEST(Targets, PortableExpressionsMeanTheSameInPython) {
   EXPECT_TRUE(is_portable_regex(R"(.*\.layer\.[0-3]\.(?!x)(?:q|k)(?=v)(?<=v)(?P<n>v)?)"));
-  for (const char* foreign :
-       {R"(\p{L})", R"(a\Kb)", R"((*UTF)a)", R"((?<n>a))", R"((?R))", R"([[:alpha:]])", R"((?|a|b))", R"(\Qa\E)"}) {
+  for (const char* foreign : {R"(\p{L})", R"(a\Kb)", R"((*UTF)a)", R"((?<n>a))", R"((?R))", R"([[:alpha:]])", R"((?|a|b))", R"(\Qa\E)"}) {
     EXPECT_FALSE(is_portable_regex(foreign)) << foreign;
   }
 }
@@ -178,8 +171,7 @@ TEST(Attach, FailureLeavesTheModelAsItWas) {
   AdapterConfig config = config_with({"layer.1.attention.self.query"});
   attach(*model, config, kHead);
   config.target_modules = {"query"};
-  EXPECT_LOWRANK_ERROR(attach(*model, config, kHead), ErrorKind::invalid_argument,
-                       "an adapter named 'default' is attached already");
+  EXPECT_LOWRANK_ERROR(attach(*model, config, kHead), ErrorKind::invalid_argument, "an adapter named 'default' is attached already");
   size_t attached = 0;
   for (const auto& [name, host] : nn::hosts_of(*model)) attached += host->adapters().size();
   EXPECT_EQ(attached, 1U);
@@ -211,8 +203,8 @@ TEST(AdapterConfig, BadValuesAreNamed) {
     EXPECT_LOWRANK_ERROR(table.at("rank-pattern", "--").set_text(bad, "--rank-pattern"), ErrorKind::invalid_argument,
                          "expected 'module=number'");
   }
-  EXPECT_LOWRANK_ERROR(AdapterConfig::from_json(parse_json(R"({"method":"lora","rnak":3})", "t")),
-                       ErrorKind::invalid_argument, "unknown option 'rnak', did you mean 'rank'?");
+  EXPECT_LOWRANK_ERROR(AdapterConfig::from_json(parse_json(R"({"method":"lora","rnak":3})", "t")), ErrorKind::invalid_argument,
+                       "unknown option 'rnak', did you mean 'rank'?");
   EXPECT_LOWRANK_ERROR(AdapterConfig::from_json(parse_json(R"({"method":"lroa"})", "t")), ErrorKind::invalid_argument,
                        "did you mean 'lora'");
 }

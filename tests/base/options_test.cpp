@@ -70,8 +70,7 @@ TEST(Options, EmptyNumberListReadsNumbersFromText) {
 
 TEST(Options, ResolvedIsSorted) {
   Settings s;
-  EXPECT_EQ(table_for(s).resolved().dump(),
-            R"({"bias":"none","learning-rate":0.0001,"rank":16,"rslora":false,"target-modules":[]})");
+  EXPECT_EQ(table_for(s).resolved().dump(), R"({"bias":"none","learning-rate":0.0001,"rank":16,"rslora":false,"target-modules":[]})");
 }
 
 }  // namespace

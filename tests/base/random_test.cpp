@@ -1,9 +1,8 @@
 #include "lowrank/base/random.h"
 
-#include <gtest/gtest.h>
-
 #include <algorithm>
 #include <cmath>
+#include <gtest/gtest.h>
 
 namespace lowrank {
 namespace {
@@ -27,7 +26,7 @@ TEST(RandomStream, MomentsAreThoseOfTheDistribution) {
     squares += x * x;
     uniform_sum += stream.uniform();
   }
-  EXPECT_NEAR(sum / kDraws, 0.0, 0.01);       // 4.5 standard errors
+  EXPECT_NEAR(sum / kDraws, 0.0, 0.01);  // 4.5 standard errors
   EXPECT_NEAR(squares / kDraws, 1.0, 0.015);
   EXPECT_NEAR(uniform_sum / kDraws, 0.5, 0.003);
 }

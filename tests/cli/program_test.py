@@ -5,6 +5,7 @@ Usage: program_test.py <path of the program> [unittest arguments]
 """
 import json
 import math
+import struct
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,15 @@ def run(*arguments, stdin="", status=0):
 
 def lines_of(done):
     return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def golden_embeddings():
+    """Sentences and their embeddings in one list, from what tools/golden/models.py had sentence-transformers write."""
+    data = (ROOT / "tests" / "golden" / "models" / "minilm.safetensors").read_bytes()
+    end = 8 + struct.unpack("<Q", data[:8])[0]
+    header = json.loads(data[8:end])
+    begin, stop = header["embeddings"]["data_offsets"]
+    return json.loads(header["__metadata__"]["about"])["sentences"], struct.unpack(f"<{(stop - begin) // 4}f", data[end + begin:end + stop])
 
 
 def write_data(path):
@@ -98,9 +108,13 @@ class Program(unittest.TestCase):
             self.assertAlmostEqual(a, b, places=4)
         run("merge", "--model", MODEL, "--adapter", self.adapter, "--out", merged, status=INVALID)
 
-    def test_embed_gives_unit_vectors(self):
-        rows = lines_of(run("embed", "--model", MODEL, "--json", stdin="a sentence\nanother sentence\n"))
-        self.assertEqual([len(row["embedding"]) for row in rows], [384, 384])
+    def test_embed_equals_sentence_transformers(self):
+        sentences, wanted = golden_embeddings()
+        rows = lines_of(run("embed", "--model", MODEL, "--json", stdin="".join(f"{json.dumps({'text': s})}\n" for s in sentences)))
+        self.assertEqual([row["text"] for row in rows], sentences)
+        got = [number for row in rows for number in row["embedding"]]
+        self.assertEqual(len(got), len(wanted))
+        self.assertLess(max(abs(a - b) for a, b in zip(got, wanted)), 1e-5)
         self.assertAlmostEqual(sum(x * x for x in rows[0]["embedding"]), 1, places=5)
 
     def test_inspect_names_method_ranks_and_scales(self):

@@ -93,8 +93,7 @@ TEST(Batcher, OrderIsAFunctionOfSeedAndEpochNotOfHistoryOrBatchSize) {
 
 TEST(Batcher, WithoutShuffleRowsKeepTheirOrder) {
   const Dataset data = staircase(5);
-  EXPECT_THAT(samples_of_epoch(Batcher(data, {.batch_size = 2, .shuffle = false}), 9),
-              ElementsAre(100, 101, 102, 103, 104));
+  EXPECT_THAT(samples_of_epoch(Batcher(data, {.batch_size = 2, .shuffle = false}), 9), ElementsAre(100, 101, 102, 103, 104));
 }
 
 TEST(Batcher, BucketsGatherSimilarLengthsAndLoseNothing) {
@@ -115,8 +114,7 @@ TEST(Batcher, RefusesEmptyDataAndBadSizes) {
   const Dataset empty, some = staircase(3);
   EXPECT_LOWRANK_ERROR(Batcher(empty, {}), ErrorKind::invalid_argument, "at least one training row");
   EXPECT_LOWRANK_ERROR(Batcher(some, {.batch_size = 0}), ErrorKind::invalid_argument, "batch size of at least 1");
-  EXPECT_LOWRANK_ERROR(Batcher(some, {.batch_size = 2}).batch(0, 2), ErrorKind::invalid_argument,
-                       "expected batch 0 to 1, got 2");
+  EXPECT_LOWRANK_ERROR(Batcher(some, {.batch_size = 2}).batch(0, 2), ErrorKind::invalid_argument, "expected batch 0 to 1, got 2");
 }
 
 TEST(EvaluationBatches, FillATokenBudgetLongestFirst) {

@@ -57,8 +57,8 @@ TEST(CheckLabels, OneClassIsRefused) {
 }
 
 TEST(CheckLabels, UnknownLabelsAreNamedWithTheirLines) {
-  const auto rows = collection(
-      {{Part::train, "a", "spam"}, {Part::train, "b", "ham"}, {Part::test, "c", "spma"}, {Part::test, "d", "eggs"}});
+  const auto rows =
+      collection({{Part::train, "a", "spam"}, {Part::train, "b", "ham"}, {Part::test, "c", "spma"}, {Part::test, "d", "eggs"}});
   const LabelSet labels{{"ham", "spam"}};
   EXPECT_LOWRANK_ERROR(check_labels(rows, Task::single_label, labels), ErrorKind::file_format,
                        "f:3: label 'spma' is not among the training labels, did you mean 'spam'?");
@@ -67,8 +67,7 @@ TEST(CheckLabels, UnknownLabelsAreNamedWithTheirLines) {
 
 TEST(CheckLabels, ValuesMustBeNumbers) {
   const auto rows = collection({{Part::train, "a", "1.5"}, {Part::train, "b", "many"}});
-  EXPECT_LOWRANK_ERROR(check_labels(rows, Task::regression, {}), ErrorKind::file_format,
-                       "f:2: expected a number as label, got 'many'");
+  EXPECT_LOWRANK_ERROR(check_labels(rows, Task::regression, {}), ErrorKind::file_format, "f:2: expected a number as label, got 'many'");
 }
 
 TEST(HashRows, SeesEveryPartOfARow) {

@@ -1,7 +1,8 @@
 #include "lowrank/data/csv.h"
 
-#include "lowrank/base/json.h"
 #include "support/expect_error.h"
+
+#include "lowrank/base/json.h"
 
 namespace lowrank::data {
 namespace {

@@ -1,8 +1,9 @@
 #include "lowrank/data/options.h"
 
-#include "lowrank/base/file.h"
 #include "support/expect_error.h"
 #include "support/temp_dir.h"
+
+#include "lowrank/base/file.h"
 
 namespace lowrank::data {
 namespace {
@@ -16,14 +17,12 @@ TEST(DataOptions, AreDeclaredWithTheirDefaults) {
   EXPECT_EQ(options.label_column, "section");
   EXPECT_EQ(options.test_fraction, 0);
   EXPECT_EQ(table.resolved()["max-length"], 128);
-  EXPECT_LOWRANK_ERROR(table.at("leakage", "--").set_text("ignore", "--leakage"), ErrorKind::invalid_argument,
-                       "one of error, drop, allow");
+  EXPECT_LOWRANK_ERROR(table.at("leakage", "--").set_text("ignore", "--leakage"), ErrorKind::invalid_argument, "one of error, drop, allow");
 }
 
 TEST(LocateFiles, AFolderHoldsItsParts) {
   const test::TempDir folder;
-  for (const char* name : {"train.csv", "dev.tsv", "test.jsonl", "about.json", "train.md"})
-    write_file_atomic(folder / name, "x");
+  for (const char* name : {"train.csv", "dev.tsv", "test.jsonl", "about.json", "train.md"}) write_file_atomic(folder / name, "x");
   DataOptions options;
   options.data = folder.path().string();
   const auto files = locate_files(options);
@@ -32,8 +31,7 @@ TEST(LocateFiles, AFolderHoldsItsParts) {
   EXPECT_EQ(files[1].path.filename(), "dev.tsv");
   EXPECT_EQ(files[1].part, Part::validation);
   write_file_atomic(folder / "train.jsonl", "x");
-  EXPECT_LOWRANK_ERROR(locate_files(options), ErrorKind::invalid_argument,
-                       "expected one train file, got train.csv and train.jsonl");
+  EXPECT_LOWRANK_ERROR(locate_files(options), ErrorKind::invalid_argument, "expected one train file, got train.csv and train.jsonl");
 }
 
 TEST(LocateFiles, OneFileStandsForTraining) {
@@ -50,11 +48,9 @@ TEST(LocateFiles, OneFileStandsForTraining) {
 TEST(LocateFiles, SaysWhatIsMissingOrTooMuch) {
   const test::TempDir folder;
   DataOptions options;
-  EXPECT_LOWRANK_ERROR(locate_files(options), ErrorKind::invalid_argument,
-                       "expected either --data or --train-file, got neither");
+  EXPECT_LOWRANK_ERROR(locate_files(options), ErrorKind::invalid_argument, "expected either --data or --train-file, got neither");
   options.data = folder.path().string();
-  EXPECT_LOWRANK_ERROR(locate_files(options), ErrorKind::invalid_argument,
-                       "expected train.jsonl, train.csv or train.tsv");
+  EXPECT_LOWRANK_ERROR(locate_files(options), ErrorKind::invalid_argument, "expected train.jsonl, train.csv or train.tsv");
   options.data = (folder / "none.csv").string();
   EXPECT_LOWRANK_ERROR(locate_files(options), ErrorKind::io, "no such file");
   options.train_file = options.data;

@@ -1,12 +1,13 @@
 #include <algorithm>
 #include <set>
 
+#include "support/expect_error.h"
+#include "support/temp_dir.h"
+
 #include "lowrank/base/file.h"
 #include "lowrank/data/batches.h"
 #include "lowrank/data/dataset.h"
 #include "lowrank/text/tokenizer.h"
-#include "support/expect_error.h"
-#include "support/temp_dir.h"
 
 namespace lowrank::data {
 namespace {
@@ -23,8 +24,7 @@ class Prepare : public testing::Test {
     std::string vocabulary = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n";
     for (int i = 0; i < 10; ++i) vocabulary += "w" + std::to_string(i) + "\n";
     write_file_atomic(folder / "vocab.txt", vocabulary);
-    write_file_atomic(folder / "tokenizer_config.json",
-                      R"({"tokenizer_class": "BertTokenizer", "do_lower_case": true})");
+    write_file_atomic(folder / "tokenizer_config.json", R"({"tokenizer_class": "BertTokenizer", "do_lower_case": true})");
     return text::Tokenizer::load(folder.path());
   }
 
@@ -78,8 +78,7 @@ TEST_F(Prepare, ThreadsAndRepeatsChangeNothing) {
   const Split one = prepare(options, tokenizer_);
   options.threads = 4;
   int64_t reported = 0;
-  const Split four =
-      prepare(options, tokenizer_, [&](const Progress& progress) { reported = std::max(reported, progress.done); });
+  const Split four = prepare(options, tokenizer_, [&](const Progress& progress) { reported = std::max(reported, progress.done); });
   EXPECT_EQ(reported, 2000);
   EXPECT_EQ(one.report.hash, four.report.hash);
   ASSERT_EQ(one.train.size(), four.train.size());
@@ -115,8 +114,7 @@ TEST_F(Prepare, LeakageIsRefusedDroppedOrAllowed) {
   options.validation_fraction = 0;
   options.data = write("train.csv", "text,label\nw1,a\nw2,b\nw3,a\nw4,b\n");
   options.test_file = write("test.csv", "text,label\n W1 ,a\nw5,b\n");
-  EXPECT_LOWRANK_ERROR(prepare(options, tokenizer_), ErrorKind::invalid_argument,
-                       "such as \"w1\" at train.csv:2, test.csv:2");
+  EXPECT_LOWRANK_ERROR(prepare(options, tokenizer_), ErrorKind::invalid_argument, "such as \"w1\" at train.csv:2, test.csv:2");
   EXPECT_LOWRANK_ERROR(prepare(options, tokenizer_), ErrorKind::invalid_argument, "--leakage drop");
   options.leakage = "drop";
   const Split dropped = prepare(options, tokenizer_);
@@ -128,8 +126,7 @@ TEST_F(Prepare, LeakageIsRefusedDroppedOrAllowed) {
 
 TEST_F(Prepare, RepeatedTextsNeverLeakThroughOurSplit) {
   std::string csv = "text,label\n";
-  for (int i = 0; i < 300; ++i)
-    csv += "w" + std::to_string(i % 10) + " y" + std::to_string(i % 60) + (i % 2 == 0 ? ",a\n" : ",b\n");
+  for (int i = 0; i < 300; ++i) csv += "w" + std::to_string(i % 10) + " y" + std::to_string(i % 60) + (i % 2 == 0 ? ",a\n" : ",b\n");
   DataOptions options;
   options.data = write("all.csv", csv);
   const Split split = prepare(options, tokenizer_);
@@ -170,8 +167,7 @@ TEST_F(Prepare, PairsAreJoinedButKeptApartForEmbedding) {
 TEST_F(Prepare, MultiLabelRowsMayHaveNoneOrSeveral) {
   DataOptions options;
   options.validation_fraction = options.test_fraction = 0;
-  options.data =
-      write("m.jsonl", "{\"text\": \"w1\", \"labels\": [\"y\", \"x\"]}\n{\"text\": \"w2\", \"labels\": []}\n");
+  options.data = write("m.jsonl", "{\"text\": \"w1\", \"labels\": [\"y\", \"x\"]}\n{\"text\": \"w2\", \"labels\": []}\n");
   const Split split = prepare(options, tokenizer_);
   EXPECT_EQ(split.report.task, Task::multi_label);
   EXPECT_THAT(split.train.examples[0].labels, ElementsAre(0, 1));
@@ -185,8 +181,7 @@ TEST_F(Prepare, ALabelSeenOnlyInTheTestFileIsNamed) {
   options.validation_fraction = 0;
   options.data = write("train.csv", "text,label\nw1,a\nw2,b\n");
   options.test_file = write("test.csv", "text,label\nw3,c\n");
-  EXPECT_LOWRANK_ERROR(prepare(options, tokenizer_), ErrorKind::file_format,
-                       "test.csv:2: label 'c' is not among the training labels");
+  EXPECT_LOWRANK_ERROR(prepare(options, tokenizer_), ErrorKind::file_format, "test.csv:2: label 'c' is not among the training labels");
 }
 
 TEST_F(Prepare, OneClassIsRefused) {
@@ -202,8 +197,8 @@ TEST_F(Prepare, EvaluationKeepsTheModelsLabels) {
   EXPECT_EQ(evaluation.dataset.classes, 2);
   EXPECT_THAT(evaluation.dataset.examples[0].labels, ElementsAre(1));
   EXPECT_EQ(evaluation.report.lengths[2].rows, 2);
-  EXPECT_LOWRANK_ERROR(prepare_evaluation(file, {}, Task::single_label, LabelSet{{"a", "c"}}, tokenizer_),
-                       ErrorKind::file_format, "new.csv:2: label 'b'");
+  EXPECT_LOWRANK_ERROR(prepare_evaluation(file, {}, Task::single_label, LabelSet{{"a", "c"}}, tokenizer_), ErrorKind::file_format,
+                       "new.csv:2: label 'b'");
 }
 
 TEST_F(Prepare, OddLabelsAreWarnedOf) {

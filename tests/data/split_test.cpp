@@ -3,9 +3,10 @@
 #include <algorithm>
 #include <map>
 
+#include "support/expect_error.h"
+
 #include "lowrank/base/random.h"
 #include "lowrank/data/normalize.h"
-#include "support/expect_error.h"
 
 namespace lowrank::data {
 namespace {
@@ -88,8 +89,7 @@ TEST(Split, AGroupTooLargeForItsShareTrains) {
 
 TEST(Split, RefusesAnEmptyShare) {
   const Rows rows = distinct_rows({{"a", 2}, {"b", 2}});
-  EXPECT_LOWRANK_ERROR(split_rows(rows.keys, rows.strata, {0.1, 0.1, 1}), ErrorKind::invalid_argument,
-                       "expected at least one test row");
+  EXPECT_LOWRANK_ERROR(split_rows(rows.keys, rows.strata, {0.1, 0.1, 1}), ErrorKind::invalid_argument, "expected at least one test row");
   EXPECT_LOWRANK_ERROR(split_rows(rows.keys, rows.strata, {0.5, 0.5, 1}), ErrorKind::invalid_argument, "below 1");
 }
 

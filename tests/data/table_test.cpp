@@ -1,8 +1,9 @@
 #include "lowrank/data/table.h"
 
-#include "lowrank/base/file.h"
 #include "support/expect_error.h"
 #include "support/temp_dir.h"
+
+#include "lowrank/base/file.h"
 
 namespace lowrank::data {
 namespace {
@@ -35,8 +36,7 @@ TEST(Table, JsonLinesKeepTextLabelAndLine) {
 }
 
 TEST(Table, CsvWithMarkCrlfAndEmbeddedNewlines) {
-  const auto table =
-      parse("\xEF\xBB\xBFSentence,Category,id\r\n\"one, \"\"two\"\"\nthree\",a,1\r\nfour, b ,2\r\n", "t.csv");
+  const auto table = parse("\xEF\xBB\xBFSentence,Category,id\r\n\"one, \"\"two\"\"\nthree\",a,1\r\nfour, b ,2\r\n", "t.csv");
   EXPECT_EQ(table.rows[0].text, "one, \"two\"\nthree");
   EXPECT_EQ(table.rows[1].line, 4);
   EXPECT_THAT(table.rows[1].labels, ElementsAre("b"));
@@ -45,9 +45,7 @@ TEST(Table, CsvWithMarkCrlfAndEmbeddedNewlines) {
   EXPECT_THAT(table.columns.unused, ElementsAre("id"));
 }
 
-TEST(Table, SemicolonsWhereTheHeaderHasNoComma) {
-  EXPECT_EQ(parse("text;label\na, b;1,5\n", "t.csv").rows[0].text, "a, b");
-}
+TEST(Table, SemicolonsWhereTheHeaderHasNoComma) { EXPECT_EQ(parse("text;label\na, b;1,5\n", "t.csv").rows[0].text, "a, b"); }
 
 TEST(Table, PairsAreDetectedUnlessATextColumnIsNamed) {
   const auto pair = parse("sentence1\tsentence2\tlabel\na\tb\t0\n", "t.tsv");
@@ -77,8 +75,7 @@ TEST(Table, LinesForPredictionNeedNoLabels) {
 }
 
 TEST(Table, EveryBadJsonLineIsNamed) {
-  const auto error = error_of(
-      "{\"text\": \"a\", \"label\": \"x\"}\n{\"text\": \n[1]\n{\"text\": \"b\", \"text\": \"c\", \"label\": 1}\n");
+  const auto error = error_of("{\"text\": \"a\", \"label\": \"x\"}\n{\"text\": \n[1]\n{\"text\": \"b\", \"text\": \"c\", \"label\": 1}\n");
   EXPECT_THAT(error, HasSubstr("3 problems"));
   EXPECT_THAT(error, HasSubstr("line 2: syntax error"));
   EXPECT_THAT(error, HasSubstr("line 3: expected a JSON object, got array"));

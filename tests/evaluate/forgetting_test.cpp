@@ -32,9 +32,7 @@ TEST(SimilarityDrift, SwappedNeighboursShow) {
   EXPECT_GT(drift.similarity_shift, 0.3);
 }
 
-TEST(SimilarityDrift, NeedsThreeTexts) {
-  EXPECT_LOWRANK_ERROR(similarity_drift(at::eye(2), at::eye(2)), ErrorKind::shape, "three texts");
-}
+TEST(SimilarityDrift, NeedsThreeTexts) { EXPECT_LOWRANK_ERROR(similarity_drift(at::eye(2), at::eye(2)), ErrorKind::shape, "three texts"); }
 
 }  // namespace
 }  // namespace lowrank::evaluate

@@ -34,8 +34,7 @@ void check_encoding(const Tokenizer& tokenizer, std::string_view text) {
 const std::vector<Tokenizer>& known() {
   static const std::vector<Tokenizer> tokenizers = [] {
     std::vector<Tokenizer> out;
-    for (const char* name :
-         {"gpt2", "roberta", "llama3", "qwen2", "smollm2", "byte_fallback", "suffix", "word_piece"}) {
+    for (const char* name : {"gpt2", "roberta", "llama3", "qwen2", "smollm2", "byte_fallback", "suffix", "word_piece"}) {
       out.push_back(Tokenizer::load(std::string(LOWRANK_SOURCE_DIR "/tests/golden/text/") + name + ".tokenizer.json"));
     }
     return out;

@@ -1,9 +1,10 @@
 // The corpus of tools/golden/safetensors_corpus.py: our verdict against the reference's, and replayed as fuzz input.
 #include <map>
 
-#include "lowrank/base/json.h"
 #include "safetensors_text.h"
 #include "support/expect_error.h"
+
+#include "lowrank/base/json.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
 

@@ -78,7 +78,8 @@ TEST(ParseSafetensors, RefusesBadShapesAndOffsets) {
 TEST(ParseSafetensors, RefusesADataSectionWithGapsOrOverlaps) {
   refuses(file_of(one("\"F32\"", "[1]", "[4,0]"), "1234"), "tensor 'w': data_offsets end (0) before they begin (4)");
   refuses(file_of("{" + f32("v", 2, 0) + "," + f32("w", 2, 4) + "}", std::string(12, 'x')), "tensor 'w' overlaps tensor 'v'");
-  refuses(file_of("{" + f32("v", 1, 0) + "," + f32("w", 1, 8) + "}", std::string(12, 'x')), "4 bytes before tensor 'w' belong to no tensor");
+  refuses(file_of("{" + f32("v", 1, 0) + "," + f32("w", 1, 8) + "}", std::string(12, 'x')),
+          "4 bytes before tensor 'w' belong to no tensor");
   refuses(file_of("{" + f32("w", 1, 0) + "}", "12345"), "1 bytes after the last tensor belong to no tensor");
   refuses(file_of("{" + f32("w", 2, 0) + "}", "1234567"), "tensor 'w' ends at byte 8 of the data, but there are only 7");
 }

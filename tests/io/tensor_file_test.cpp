@@ -1,9 +1,10 @@
 #include "lowrank/io/tensor_file.h"
 
-#include "lowrank/base/log.h"
 #include "safetensors_text.h"
 #include "support/expect_error.h"
 #include "support/temp_dir.h"
+
+#include "lowrank/base/log.h"
 
 namespace lowrank::io {
 namespace {

@@ -1,8 +1,7 @@
 #include "lowrank/kernels/exponential.h"
 
-#include <gtest/gtest.h>
-
 #include <cmath>
+#include <gtest/gtest.h>
 #include <limits>
 #include <vector>
 

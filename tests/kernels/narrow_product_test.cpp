@@ -22,7 +22,8 @@ void expect_library_products(at::ScalarType dtype, double limit) {
       at::Tensor c = at::empty({rows, columns}, dtype), added = start.clone();
       const Rows<const T> right{q.const_data_ptr<T>(), columns}, row{start.const_data_ptr<T>(), 0};
       const Rows<T> sum{added.mutable_data_ptr<T>(), columns};
-      narrow_product(rows, columns, depth, Strided<T>{p.const_data_ptr<T>(), depth, 1}, right, Rows<T>{c.mutable_data_ptr<T>(), columns}, row);
+      narrow_product(rows, columns, depth, Strided<T>{p.const_data_ptr<T>(), depth, 1}, right, Rows<T>{c.mutable_data_ptr<T>(), columns},
+                     row);
       narrow_product(rows, columns, depth, Strided<T>{p_t.const_data_ptr<T>(), 1, rows}, right, sum, Rows<const T>{sum.data, columns});
       EXPECT_LT((c - start[0] - wanted).abs().max().item<double>(), limit) << rows << "×" << columns;
       EXPECT_LT((added - start - wanted).abs().max().item<double>(), limit) << rows << "×" << columns;

@@ -14,8 +14,7 @@ class Recorder : public nn::Adapter {
  public:
   at::Tensor apply_to_weight(const at::Tensor& w) const override { return w; }
   bool has_dropout() const override { return true; }
-  at::Tensor forward(const at::Tensor& x, const at::Tensor& y0, const nn::Host&,
-                     const nn::DropoutSource& dropout) override {
+  at::Tensor forward(const at::Tensor& x, const at::Tensor& y0, const nn::Host&, const nn::DropoutSource& dropout) override {
     rows = x.size(0);
     keys = dropout.keys == nullptr ? nn::RowKeys{} : *dropout.keys;
     return y0;
@@ -41,8 +40,7 @@ class AdapterRows : public ::testing::TestWithParam<const char*> {
 };
 
 bool of_keys_or_values(const std::string& name) {
-  return name.ends_with("self.key") || name.ends_with("self.value") || name.ends_with("k_lin") ||
-         name.ends_with("v_lin");
+  return name.ends_with("self.key") || name.ends_with("self.value") || name.ends_with("k_lin") || name.ends_with("v_lin");
 }
 
 }  // namespace

@@ -49,8 +49,7 @@ TEST_P(GoldenModel, LogitsAndEveryGradientEqualTransformers) {
     worst = std::max(worst, error);
     ++compared;
   }
-  EXPECT_EQ(compared,
-            std::ranges::count_if(expected_, [](const auto& entry) { return entry.first.starts_with("grad."); }));
+  EXPECT_EQ(compared, std::ranges::count_if(expected_, [](const auto& entry) { return entry.first.starts_with("grad."); }));
   RecordProperty("worst_logit", fmt::format("{:.2e}", worst_logit));
   RecordProperty("worst_gradient", fmt::format("{:.2e}", worst));
 }
@@ -83,9 +82,8 @@ TEST_P(GoldenModel, BareEncoderOfTheSameFileEmbedsAsTransformersStatesDo) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, GoldenModel,
-                         ::testing::Values("bert_single", "bert_multi", "bert_regression", "distilbert_single",
-                                           "distilbert_multi", "distilbert_regression", "roberta_single",
-                                           "roberta_multi", "roberta_regression"),
+                         ::testing::Values("bert_single", "bert_multi", "bert_regression", "distilbert_single", "distilbert_multi",
+                                           "distilbert_regression", "roberta_single", "roberta_multi", "roberta_regression"),
                          [](const auto& instance) { return std::string(instance.param); });
 
 }  // namespace lowrank::models

@@ -30,8 +30,7 @@ TEST(StoredHead, OfAnotherClassIsNone) {
 TEST(StoredHead, GapInTheLabels_IsAnError) {
   Checkpoint checkpoint("bert_single");
   checkpoint.config["id2label"] = {{"0", "a"}, {"2", "b"}};
-  EXPECT_LOWRANK_ERROR(stored_head(checkpoint.write()), ErrorKind::file_format,
-                       "expected names for 0 to 1, got none for 1");
+  EXPECT_LOWRANK_ERROR(stored_head(checkpoint.write()), ErrorKind::file_format, "expected names for 0 to 1, got none for 1");
 }
 
 TEST(StoredHead, UnknownProblem_IsAnError) {
@@ -57,12 +56,9 @@ TEST(NewHead, LabelsThatCannotBe_AreRefused) {
   const auto load = [](HeadKind kind, std::vector<std::string> labels) {
     load_text_model(golden("bert_single"), {kind, std::move(labels)});
   };
-  EXPECT_LOWRANK_ERROR(load(HeadKind::single_label, {"one"}), ErrorKind::invalid_argument,
-                       "expected at least 2 labels, got 1");
-  EXPECT_LOWRANK_ERROR(load(HeadKind::multi_label, {}), ErrorKind::invalid_argument,
-                       "expected at least 1 labels, got 0");
-  EXPECT_LOWRANK_ERROR(load(HeadKind::single_label, {"a", "b", "a"}), ErrorKind::invalid_argument,
-                       "label 'a' is there twice");
+  EXPECT_LOWRANK_ERROR(load(HeadKind::single_label, {"one"}), ErrorKind::invalid_argument, "expected at least 2 labels, got 1");
+  EXPECT_LOWRANK_ERROR(load(HeadKind::multi_label, {}), ErrorKind::invalid_argument, "expected at least 1 labels, got 0");
+  EXPECT_LOWRANK_ERROR(load(HeadKind::single_label, {"a", "b", "a"}), ErrorKind::invalid_argument, "label 'a' is there twice");
   EXPECT_LOWRANK_ERROR(load(HeadKind::regression, {"a", "b"}), ErrorKind::invalid_argument, "at most one name");
 }
 

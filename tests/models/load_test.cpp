@@ -26,14 +26,12 @@ TEST(LoadTextModel, BareCheckpointFitsAModelWithAHead) {
   const auto model = load_text_model(checkpoint.write(), kTwo);
   EXPECT_EQ(model->new_modules(), std::vector<std::string>{"classifier"});
   const auto wanted = original->named_parameters();
-  for (const auto& parameter : model->named_parameters())
-    EXPECT_TRUE(parameter.value().equal(wanted[parameter.key()])) << parameter.key();
+  for (const auto& parameter : model->named_parameters()) EXPECT_TRUE(parameter.value().equal(wanted[parameter.key()])) << parameter.key();
 }
 
 TEST(LoadTextModel, PoolerThatTheFileLacksIsNew) {
   Checkpoint checkpoint("bert_single");
-  checkpoint.rename(
-      [](const std::string& name) { return is_classifier(name) || name.starts_with("bert.pooler.") ? "" : name; });
+  checkpoint.rename([](const std::string& name) { return is_classifier(name) || name.starts_with("bert.pooler.") ? "" : name; });
   const auto model = load_text_model(checkpoint.write(), kTwo);
   EXPECT_EQ(model->new_modules(), (std::vector<std::string>{"bert.pooler", "classifier"}));
   EXPECT_EQ(model->head_modules(), (std::vector<std::string>{"classifier", "bert.pooler"}));
@@ -43,8 +41,7 @@ TEST(LoadTextModel, PoolerThatTheFileLacksIsNew) {
 TEST(LoadTextModel, DistilBertsHeadHasTwoNewModules) {
   Checkpoint checkpoint("distilbert_single");
   checkpoint.rename([](const std::string& name) { return is_classifier(name) ? "" : name; });
-  EXPECT_EQ(load_text_model(checkpoint.write(), kTwo)->new_modules(),
-            (std::vector<std::string>{"pre_classifier", "classifier"}));
+  EXPECT_EQ(load_text_model(checkpoint.write(), kTwo)->new_modules(), (std::vector<std::string>{"pre_classifier", "classifier"}));
 }
 
 TEST(LoadTextModel, EarlyLayerNormNamesAreRead) {
@@ -52,10 +49,8 @@ TEST(LoadTextModel, EarlyLayerNormNamesAreRead) {
   const HeadOptions head = stored_head(checkpoint.write());
   const auto original = load_text_model(checkpoint.write(), head);
   checkpoint.rename([](std::string name) {
-    if (const auto at = name.find("LayerNorm.weight"); at != std::string::npos)
-      return name.substr(0, at) + "LayerNorm.gamma";
-    if (const auto at = name.find("LayerNorm.bias"); at != std::string::npos)
-      return name.substr(0, at) + "LayerNorm.beta";
+    if (const auto at = name.find("LayerNorm.weight"); at != std::string::npos) return name.substr(0, at) + "LayerNorm.gamma";
+    if (const auto at = name.find("LayerNorm.bias"); at != std::string::npos) return name.substr(0, at) + "LayerNorm.beta";
     return name;
   });
   const nn::Packed batch = nn::pack({{5, 6, 7}});
@@ -65,7 +60,8 @@ TEST(LoadTextModel, EarlyLayerNormNamesAreRead) {
 TEST(LoadTextModel, OtherTasksHeadsAndBuffersAreTold) {
   Checkpoint checkpoint("bert_single");
   checkpoint.tensors["cls.predictions.bias"] = at::ones({64});
-  checkpoint.tensors["bert.embeddings.position_ids"] = at::arange(16);
+  checkpoint.tensors["bert.embeddings.position_ids"] = at::arange(2, 18);
+  checkpoint.tensors["bert.embeddings.token_type_ids"] = at::zeros({1, 16}, at::kLong);  // says nothing: not told
   const LogCapture log;
   load_text_model(checkpoint.write(), stored_head(checkpoint.write()));
   EXPECT_THAT(log.notices, HasSubstr("left unread: cls.predictions.bias, bert.embeddings.position_ids"));
@@ -73,8 +69,7 @@ TEST(LoadTextModel, OtherTasksHeadsAndBuffersAreTold) {
 
 TEST(LoadTextModel, StoredHeadForOtherLabelsIsReplacedWithAWarning) {
   const LogCapture log;
-  const auto model =
-      load_text_model(golden("bert_single"), {HeadKind::single_label, {"red", "green", "blue", "mauve"}});
+  const auto model = load_text_model(golden("bert_single"), {HeadKind::single_label, {"red", "green", "blue", "mauve"}});
   EXPECT_EQ(model->new_modules(), std::vector<std::string>{"classifier"});
   EXPECT_THAT(log.warnings, HasSubstr("the stored 'classifier' is for other labels (red, green, blue, rather green)"));
 }
@@ -135,8 +130,7 @@ TEST(LoadTextModel, IntegerWeights_AreRefused) {
   Checkpoint checkpoint("bert_single");
   at::Tensor& weight = checkpoint.tensors["bert.pooler.dense.weight"];
   weight = weight.to(at::kChar);
-  EXPECT_LOWRANK_ERROR(load_text_model(checkpoint.write(), kTwo), ErrorKind::file_format,
-                       "expected F64, F32, F16 or BF16, got I8");
+  EXPECT_LOWRANK_ERROR(load_text_model(checkpoint.write(), kTwo), ErrorKind::file_format, "expected F64, F32, F16 or BF16, got I8");
 }
 
 TEST(LoadTextModel, NaN_IsNamed) {
@@ -152,8 +146,7 @@ TEST(LoadTextModel, UnknownFamily_ListsTheSupported) {
   EXPECT_LOWRANK_ERROR(load_text_model(checkpoint.write(), kBare), ErrorKind::unsupported,
                        "expected model_type one of bert, distilbert, roberta, got 'albert', did you mean 'bert'");
   checkpoint.config.erase("model_type");
-  EXPECT_LOWRANK_ERROR(load_text_model(checkpoint.write(), kBare), ErrorKind::file_format,
-                       "expected 'model_type', got none");
+  EXPECT_LOWRANK_ERROR(load_text_model(checkpoint.write(), kBare), ErrorKind::file_format, "expected 'model_type', got none");
 }
 
 TEST(LoadTextModel, PickleOnlyFolder_IsRefusedWithTheReason) {
@@ -176,11 +169,9 @@ TEST(LoadTextModel, SettingsThatAreNotHonoured_AreAllNamed) {
   const fs::path folder = checkpoint.write();
   EXPECT_LOWRANK_ERROR(load_text_model(folder, kBare), ErrorKind::unsupported,
                        R"(key 'position_embedding_type': expected "absolute", got "relative_key")");
-  EXPECT_LOWRANK_ERROR(load_text_model(folder, kBare), ErrorKind::unsupported,
-                       "key 'is_decoder': expected false, got true");
+  EXPECT_LOWRANK_ERROR(load_text_model(folder, kBare), ErrorKind::unsupported, "key 'is_decoder': expected false, got true");
   EXPECT_LOWRANK_ERROR(load_text_model(folder, kBare), ErrorKind::unsupported, "key 'pruned_heads'");
-  EXPECT_LOWRANK_ERROR(load_text_model(folder, kBare), ErrorKind::unsupported,
-                       "key 'hidden_act': expected one of gelu");
+  EXPECT_LOWRANK_ERROR(load_text_model(folder, kBare), ErrorKind::unsupported, "key 'hidden_act': expected one of gelu");
 }
 
 TEST(LoadTextModel, MissingAndMistypedSettings_AreAllNamed) {
@@ -196,8 +187,7 @@ TEST(LoadTextModel, MissingAndMistypedSettings_AreAllNamed) {
 TEST(LoadTextModel, HeadsThatDoNotDivideTheWidth_AreAnError) {
   Checkpoint checkpoint("distilbert_single");
   checkpoint.config["n_heads"] = 5;
-  EXPECT_LOWRANK_ERROR(load_text_model(checkpoint.write(), kBare), ErrorKind::file_format,
-                       "a multiple of 'n_heads', got 32 and 5");
+  EXPECT_LOWRANK_ERROR(load_text_model(checkpoint.write(), kBare), ErrorKind::file_format, "a multiple of 'n_heads', got 32 and 5");
 }
 
 TEST(LoadTextModel, UnknownSettings_AreTold) {
@@ -213,11 +203,9 @@ TEST(Encode, InputsOutOfRange_AreNamed) {
   EXPECT_EQ(model->max_length(), 14);  // 16 positions, of which the padding id takes 0 and 1
   EXPECT_LOWRANK_ERROR(model->encode(nn::pack({{5}, std::vector<int64_t>(15, 5)})), ErrorKind::invalid_argument,
                        "sequence 1: expected at most 14 tokens, got 15");
-  EXPECT_LOWRANK_ERROR(model->encode(nn::pack({{5, 64}})), ErrorKind::invalid_argument,
-                       "expected token ids from 0 to 63, got 64");
+  EXPECT_LOWRANK_ERROR(model->encode(nn::pack({{5, 64}})), ErrorKind::invalid_argument, "expected token ids from 0 to 63, got 64");
   const auto bert = load_text_model(golden("bert_single"), kBare);
-  EXPECT_LOWRANK_ERROR(bert->encode(nn::pack({{5, 6}}, {{0, 2}})), ErrorKind::invalid_argument,
-                       "expected type ids from 0 to 1, got 2");
+  EXPECT_LOWRANK_ERROR(bert->encode(nn::pack({{5, 6}}, {{0, 2}})), ErrorKind::invalid_argument, "expected type ids from 0 to 1, got 2");
 }
 
 TEST(Encode, TypeIdsMeanNothingToModelsWithoutSegments) {

@@ -51,7 +51,7 @@ TEST_F(MiniLm, EmbeddingsEqualSentenceTransformers) {
   EXPECT_EQ(model->architecture(), "BertModel");
   EXPECT_EQ(model->head_modules(), std::vector<std::string>{"pooler"});
   EXPECT_EQ(log.warnings, "");
-  EXPECT_THAT(log.notices, ::testing::HasSubstr("left unread: embeddings.position_ids"));
+  EXPECT_EQ(log.notices, "");
   const double worst = difference(embed(*model, batch_, pooling, normalise), expected_.at("embeddings"));
   RecordProperty("worst", fmt::format("{:.2e}", worst));
   EXPECT_LT(worst, 1e-5);

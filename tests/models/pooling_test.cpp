@@ -40,8 +40,7 @@ TEST_F(StoredPooling, ReadsThePresentSpellingAndNormalisation) {
 
 TEST_F(StoredPooling, OtherModes_AreRefused) {
   write(kModules, R"({"pooling_mode":"max"})");
-  EXPECT_LOWRANK_ERROR(stored_pooling(folder_.path()), ErrorKind::unsupported,
-                       "expected pooling mean or cls, got 'max'");
+  EXPECT_LOWRANK_ERROR(stored_pooling(folder_.path()), ErrorKind::unsupported, "expected pooling mean or cls, got 'max'");
   write(kModules, R"({"pooling_mode_cls_token":true,"pooling_mode_mean_tokens":true})");
   EXPECT_LOWRANK_ERROR(stored_pooling(folder_.path()), ErrorKind::unsupported, "expected one pooling mode, got 2");
   write(kModules, R"({"pooling_mode":"mean","temperature":2})");
@@ -50,8 +49,7 @@ TEST_F(StoredPooling, OtherModes_AreRefused) {
 
 TEST_F(StoredPooling, OtherModules_AreRefused) {
   write(R"([{"path":"2_Dense","type":"sentence_transformers.models.Dense"}])", "{}");
-  EXPECT_LOWRANK_ERROR(stored_pooling(folder_.path()), ErrorKind::unsupported,
-                       "got 'sentence_transformers.models.Dense'");
+  EXPECT_LOWRANK_ERROR(stored_pooling(folder_.path()), ErrorKind::unsupported, "got 'sentence_transformers.models.Dense'");
 }
 
 TEST_F(StoredPooling, LowerCasingOutsideTheTokenizer_IsRefused) {

@@ -72,8 +72,7 @@ TEST(SaveTextModel, CopiesTheTokenizerAndForABareModelThePooling) {
     write_file_atomic(base / name, "{}");
   }
   save_text_model(out / "bare", *load_text_model(golden("bert_single"), HeadOptions{}), base.path());
-  save_text_model(out / "head", *load_text_model(golden("bert_single"), stored_head(golden("bert_single"))),
-                  base.path());
+  save_text_model(out / "head", *load_text_model(golden("bert_single"), stored_head(golden("bert_single"))), base.path());
   EXPECT_TRUE(fs::exists(out / "bare/tokenizer.json") && fs::exists(out / "bare/1_Pooling/config.json"));
   EXPECT_TRUE(fs::exists(out / "head/vocab.txt"));
   EXPECT_FALSE(fs::exists(out / "head/modules.json") || fs::exists(out / "bare/optimizer.pt"));

@@ -79,8 +79,7 @@ class LogCapture {
 class Checkpoint {
  public:
   explicit Checkpoint(const std::string& name)
-      : config(read_json(golden(name) / "config.json")),
-        tensors(tensor::load_tensors(golden(name) / "model.safetensors")) {}
+      : config(read_json(golden(name) / "config.json")), tensors(tensor::load_tensors(golden(name) / "model.safetensors")) {}
 
   /// The folder with config and tensors as they are now.
   fs::path write() const {

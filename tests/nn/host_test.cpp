@@ -2,8 +2,9 @@
 
 #include <ATen/ops/randn.h>
 
-#include "lowrank/nn/linear.h"
 #include "support/expect_error.h"
+
+#include "lowrank/nn/linear.h"
 
 namespace lowrank::nn {
 namespace {

@@ -1,15 +1,15 @@
 #include "lowrank/study/report.h"
 
-#include <gmock/gmock.h>
-
 #include <algorithm>
+#include <gmock/gmock.h>
 #include <regex>
 
-#include "lowrank/base/file.h"
-#include "lowrank/study/format.h"
 #include "study/simulated_study.h"
 #include "support/expect_error.h"
 #include "support/temp_dir.h"
+
+#include "lowrank/base/file.h"
+#include "lowrank/study/format.h"
 
 namespace lowrank::study {
 namespace {
@@ -62,10 +62,12 @@ TEST(Report, UserTextIsEscapedEverywhere) {
 
 TEST(Report, TwinsHoldTheSameTables) {
   const Written written = write(test::simulated_study());
-  for (const std::string text : {"no difference shown", "linear probe − LoRA", "Of 31 runs, 1 failed", "expected a finite loss, got nan",
-                                 "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "rows · train", "lowrank compare --model"}) {
+  for (const std::string text :
+       {"no difference shown", "linear probe − LoRA", "Of 31 runs, 1 failed", "expected a finite loss, got nan",
+        "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "rows · train", "lowrank compare --model"}) {
     EXPECT_THAT(written.html, HasSubstr(escape_html(text)));
-    EXPECT_TRUE(written.markdown.find(escape_markdown(text)) != std::string::npos || written.markdown.find(text) != std::string::npos) << text;
+    EXPECT_TRUE(written.markdown.find(escape_markdown(text)) != std::string::npos || written.markdown.find(text) != std::string::npos)
+        << text;
   }
   EXPECT_EQ(written.json["summary"]["pairs"].size(), 10u);
   EXPECT_EQ(written.json["summary"]["methods"].size(), 5u);

@@ -31,8 +31,12 @@ inline std::vector<CurvePoint> simulated_curve(double final_score, double second
   std::vector<CurvePoint> curve;
   for (int i = 1; i <= 12; ++i) {
     const double share = i / 12.0, reached = final_score * (1 - 0.75 * std::exp(-4.0 * share)) + 0.006 * stream.normal();
-    curve.push_back({.step = i * 40, .epoch = share * 4, .seconds = share * seconds, .train_loss = 3.0 * std::exp(-3 * share) + 0.3,
-                     .validation_loss = 3.0 * std::exp(-2.5 * share) + 0.6, .validation_score = reached});
+    curve.push_back({.step = i * 40,
+                     .epoch = share * 4,
+                     .seconds = share * seconds,
+                     .train_loss = 3.0 * std::exp(-3 * share) + 0.3,
+                     .validation_loss = 3.0 * std::exp(-2.5 * share) + 0.6,
+                     .validation_score = reached});
   }
   return curve;
 }
@@ -72,15 +76,38 @@ inline Study simulated_study(int64_t seeds = 3, int64_t items = 1000) {
               .model = "all-MiniLM-L6-v2",
               .data_hash = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"};
   study.titles = {{"lora", "LoRA"}, {"dora", "DoRA"}, {"lokr", "LoKr"}};
-  study.label_names = {"admin", "devel", "doc", "editors", "games", "gnome", "graphics", "java", "kde", "libdevel", "libs", "math", "net",
-                       "perl", "python", "ruby", "science", "sound", "web <b>&\"labels\"</b>", "x11"};
+  study.label_names = {"admin",
+                       "devel",
+                       "doc",
+                       "editors",
+                       "games",
+                       "gnome",
+                       "graphics",
+                       "java",
+                       "kde",
+                       "libdevel",
+                       "libs",
+                       "math",
+                       "net",
+                       "perl",
+                       "python",
+                       "ruby",
+                       "science",
+                       "sound",
+                       "web <b>&\"labels\"</b>",
+                       "x11"};
   for (int64_t i = 0; i < items; ++i) study.test_labels.push_back(static_cast<int32_t>(i % 20));
   study.majority_label = 3;
-  study.data_report = {{"file", "descriptions.jsonl"}, {"rows", {{"train", 3000}, {"validation", 600}, {"test", items}}},
-                       {"labels", 20}, {"length in tokens", {{"median", 12}, {"longest", 31}}}, {"truncated", 0}, {"duplicates removed", 17},
+  study.data_report = {{"file", "descriptions.jsonl"},
+                       {"rows", {{"train", 3000}, {"validation", 600}, {"test", items}}},
+                       {"labels", 20},
+                       {"length in tokens", {{"median", 12}, {"longest", 31}}},
+                       {"truncated", 0},
+                       {"duplicates removed", 17},
                        {"test items also in training", 0}};
-  study.options = {{"rank", 16}, {"alpha", 16}, {"target-modules", {"query", "key", "value", "dense"}}, {"batch-size", 32}, {"epochs", 4},
-                   {"learning-rates", {1e-4, 5e-4, 2e-3}}, {"seeds", {1, 2, 3}}};
+  study.options = {{"rank", 16},        {"alpha", 16}, {"target-modules", {"query", "key", "value", "dense"}},
+                   {"batch-size", 32},  {"epochs", 4}, {"learning-rates", {1e-4, 5e-4, 2e-3}},
+                   {"seeds", {1, 2, 3}}};
   study.machine = {{"processor", "simulated, 2 cores"}, {"memory", "23 GB"}};
   study.versions = {{"lowrank", "0.1.0"}, {"libtorch", "2.13"}};
   for (const SimulatedMethod& method : simulated_methods()) {
@@ -88,7 +115,11 @@ inline Study simulated_study(int64_t seeds = 3, int64_t items = 1000) {
     for (const double rate : {1e-4, 5e-4, 2e-3}) study.runs.push_back(simulated_run(method, rate, 1, RunPhase::search, study));
     for (int64_t seed = 1; seed <= seeds; ++seed) study.runs.push_back(simulated_run(method, 5e-4, seed, RunPhase::final, study));
   }
-  Run failed{.method = "full", .learning_rate = 1e-2, .seed = 1, .phase = RunPhase::search, .status = RunStatus::failed,
+  Run failed{.method = "full",
+             .learning_rate = 1e-2,
+             .seed = 1,
+             .phase = RunPhase::search,
+             .status = RunStatus::failed,
              .error = "[train] expected a finite loss, got nan at step 12 (layer.0.attention.query); lower --learning-rate"};
   study.runs.push_back(failed);
   return study;

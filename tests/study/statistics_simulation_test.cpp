@@ -1,9 +1,8 @@
 // Does the 95 % interval hold the truth in 95 % of studies, and is the family error of Holm's procedure 5 %? Simulated studies answer:
 // a test item is answered correctly when a sum of normal effects (method, seed, item, method x item, residual) is positive, so that the
 // true accuracy of method m is Phi(mu_m / total standard deviation).
-#include <gtest/gtest.h>
-
 #include <cmath>
+#include <gtest/gtest.h>
 
 #include "lowrank/base/random.h"
 #include "lowrank/study/statistics.h"
@@ -14,8 +13,7 @@ namespace {
 struct Population {
   double shared_seed, method_seed, item, method_item, residual;  // standard deviations
   double deviation() const {
-    return std::sqrt(shared_seed * shared_seed + method_seed * method_seed + item * item + method_item * method_item +
-                     residual * residual);
+    return std::sqrt(shared_seed * shared_seed + method_seed * method_seed + item * item + method_item * method_item + residual * residual);
   }
   double accuracy(double mu) const { return 0.5 * std::erfc(-mu / deviation() / std::sqrt(2.0)); }
 };

@@ -4,8 +4,9 @@
 #include <filesystem>
 #include <limits>
 
-#include "lowrank/base/json.h"
 #include "support/expect_error.h"
+
+#include "lowrank/base/json.h"
 
 namespace lowrank::study {
 namespace {

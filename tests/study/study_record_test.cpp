@@ -3,10 +3,11 @@
 #include <cmath>
 #include <fstream>
 
-#include "lowrank/base/file.h"
 #include "study/simulated_study.h"
 #include "support/expect_error.h"
 #include "support/temp_dir.h"
+
+#include "lowrank/base/file.h"
 
 namespace lowrank::study {
 namespace {

@@ -1,8 +1,7 @@
 #include "lowrank/study/summary.h"
 
-#include <gmock/gmock.h>
-
 #include <cmath>
+#include <gmock/gmock.h>
 
 #include "study/simulated_study.h"
 #include "support/expect_error.h"
@@ -103,8 +102,13 @@ TEST(Summary, FinalRunsAtDifferentRatesAreRefused) {
 TEST(Summary, RateIsChosenOnValidationThenLossThenSize) {
   Study study{.methods = {"lora"}};
   const auto add = [&](double rate, double score, double loss, RunStatus status = RunStatus::ok) {
-    study::Run run{.method = "lora", .learning_rate = rate, .seed = static_cast<int64_t>(study.runs.size()), .phase = RunPhase::search, .status = status};
-    run.curve = {{.step = 1, .validation_loss = 9, .validation_score = 0.1}, {.step = 2, .validation_loss = loss, .validation_score = score}};
+    study::Run run{.method = "lora",
+                   .learning_rate = rate,
+                   .seed = static_cast<int64_t>(study.runs.size()),
+                   .phase = RunPhase::search,
+                   .status = status};
+    run.curve = {{.step = 1, .validation_loss = 9, .validation_score = 0.1},
+                 {.step = 2, .validation_loss = loss, .validation_score = score}};
     study.runs.push_back(run);
   };
   EXPECT_FALSE(choose_learning_rate(study, "lora"));
@@ -138,7 +142,8 @@ TEST(Summary, ParetoSetDropsWhatIsBeatenInBoth) {
 }
 
 TEST(Recommendation, TakesTheSmallestThatIsNotShownWorse) {
-  const auto result = summarize(exact_study({{"lora", 905, 3e6}, {"dora", 908, 3e6}, {"lokr", 902, 2e5}, {"none", 700, 1e4}}, 3, 10)).recommendation;
+  const auto result =
+      summarize(exact_study({{"lora", 905, 3e6}, {"dora", 908, 3e6}, {"lokr", 902, 2e5}, {"none", 700, 1e4}}, 3, 10)).recommendation;
   EXPECT_EQ(result.method, "lokr");
   EXPECT_THAT(result.sentence, HasSubstr("not shown different from the best, dora (90.8 %"));
   EXPECT_THAT(result.sentence, HasSubstr("200 kB against 3.00 MB"));

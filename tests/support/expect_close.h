@@ -3,9 +3,8 @@
 
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/isfinite.h>
-#include <gtest/gtest.h>
-
 #include <cmath>
+#include <gtest/gtest.h>
 #include <sstream>
 
 namespace lowrank::test {

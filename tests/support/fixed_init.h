@@ -3,7 +3,6 @@
 
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
-
 #include <cstdint>
 
 namespace lowrank::test {

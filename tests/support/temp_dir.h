@@ -1,11 +1,10 @@
 // A folder that lives as long as one test.
 #pragma once
 
-#include <gtest/gtest.h>
-#include <unistd.h>
-
 #include <filesystem>
+#include <gtest/gtest.h>
 #include <string>
+#include <unistd.h>
 
 namespace lowrank::test {
 

@@ -1,10 +1,9 @@
 #include "lowrank/tensor/parallel.h"
 
 #include <ATen/Parallel.h>
-#include <gtest/gtest.h>
-
 #include <atomic>
 #include <barrier>
+#include <gtest/gtest.h>
 #include <stdexcept>
 #include <thread>
 #include <vector>
@@ -45,7 +44,11 @@ TEST_F(Parallel, IsSerialInsideItself) {
 }
 
 TEST_F(Parallel, ThrowsWhatTheBodyThrew) {
-  EXPECT_THROW(parallel_for(0, 100, 1, [](int64_t first, int64_t) { if (first == 50) throw std::runtime_error("50"); }), std::runtime_error);
+  EXPECT_THROW(parallel_for(0, 100, 1,
+                            [](int64_t first, int64_t) {
+                              if (first == 50) throw std::runtime_error("50");
+                            }),
+               std::runtime_error);
 }
 
 }  // namespace

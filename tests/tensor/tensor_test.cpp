@@ -1,14 +1,14 @@
 #include <ATen/ops/randn.h>
 #include <ATen/ops/zeros.h>
-
 #include <cmath>
+
+#include "support/expect_error.h"
+#include "support/temp_dir.h"
 
 #include "lowrank/tensor/dtype.h"
 #include "lowrank/tensor/load.h"
 #include "lowrank/tensor/random.h"
 #include "lowrank/tensor/runtime.h"
-#include "support/expect_error.h"
-#include "support/temp_dir.h"
 
 namespace lowrank::tensor {
 namespace {

@@ -85,22 +85,20 @@ inline std::vector<std::string> corpus() {
     out.push_back(i < kWindows ? window(i) : mixed(i - kWindows, words));
     joined += (i > 0 ? std::string(1, '\0') : "") + out.back();
   }
-  check(sha256_hex(joined) == about.at("corpus_sha256").get<std::string>(), ErrorKind::internal, "corpus",
-        "the strings of {} expected", golden("corpus.json").string());
+  check(sha256_hex(joined) == about.at("corpus_sha256").get<std::string>(), ErrorKind::internal, "corpus", "the strings of {} expected",
+        golden("corpus.json").string());
   return out;
 }
 
 /// The first five digits of the SHA-256 of what case `number` gives: 0 to 4 one text, 5 truncated, 6 a pair, 7
 /// truncated.
 inline std::string digest(Tokenizer& tokenizer, size_t number, const std::vector<std::string>& texts) {
-  constexpr int64_t single[] = {4, 5, 8, 13, 32}, pair[] = {5, 6, 7, 9, 16, 33},
-                    window_pair[] = {33, 40, 41, 64, 65, 100};
+  constexpr int64_t single[] = {4, 5, 8, 13, 32}, pair[] = {5, 6, 7, 9, 16, 33}, window_pair[] = {33, 40, 41, 64, 65, 100};
   const size_t mode = number % 8, group = number / 8;
   const auto& pair_lengths = number < kWindows ? window_pair : pair;
   tokenizer.set_max_length(mode == 5 ? single[group % 5] : mode == 7 ? pair_lengths[group % 6] : 0);
   const std::string& text = texts[number];
-  const Encoding encoding =
-      mode >= 6 ? tokenizer.encode(text, texts[(number + 1) % texts.size()]) : tokenizer.encode(text);
+  const Encoding encoding = mode >= 6 ? tokenizer.encode(text, texts[(number + 1) % texts.size()]) : tokenizer.encode(text);
   std::vector<int32_t> numbers = {static_cast<int32_t>(encoding.ids.size())};
   numbers.insert(numbers.end(), encoding.ids.begin(), encoding.ids.end());
   numbers.insert(numbers.end(), encoding.type_ids.begin(), encoding.type_ids.end());

@@ -10,8 +10,7 @@ namespace {
 
 // `name` as tools/golden/text.py builds it: one of the small tokenizers, or MiniLM's with changes.
 Tokenizer load(const std::string& name) {
-  if (std::filesystem::exists(golden(name + ".tokenizer.json")))
-    return Tokenizer::load(golden(name + ".tokenizer.json"));
+  if (std::filesystem::exists(golden(name + ".tokenizer.json"))) return Tokenizer::load(golden(name + ".tokenizer.json"));
   if (name == "minilm") return Tokenizer::load(minilm() / "tokenizer.json");
   const lowrank::test::TempDir folder;
   if (name == "minilm_vocab") {
@@ -37,15 +36,13 @@ class Golden : public testing::TestWithParam<const char*> {};
 
 TEST_P(Golden, EveryCaseIsTheReferences) {
   const std::string name = GetParam();
-  if (needs_minilm(name) && minilm().empty())
-    GTEST_SKIP() << "MiniLM is not here: set LOWRANK_MINILM or run 'make setup'";
+  if (needs_minilm(name) && minilm().empty()) GTEST_SKIP() << "MiniLM is not here: set LOWRANK_MINILM or run 'make setup'";
   const std::vector<std::string> texts = corpus();
   const auto hashes = read_json(golden(name + ".golden.json")).at("hashes").get<std::string>();
   ASSERT_EQ(hashes.size(), texts.size() * 5);
   Tokenizer tokenizer = load(name);
   int differences = 0;
-  for (size_t i = 0; i < texts.size(); ++i)
-    expect_same(name, i, hashes.substr(i * 5, 5), tokenizer, texts, differences);
+  for (size_t i = 0; i < texts.size(); ++i) expect_same(name, i, hashes.substr(i * 5, 5), tokenizer, texts, differences);
   EXPECT_EQ(differences, 0) << "of " << texts.size();
 }
 
@@ -63,13 +60,11 @@ const char* const kNames[] = {"minilm",
                               "byte_fallback",
                               "suffix",
                               "word_piece"};
-INSTANTIATE_TEST_SUITE_P(Tokenizers, Golden, testing::ValuesIn(kNames),
-                         [](const auto& info) { return std::string(info.param); });
+INSTANTIATE_TEST_SUITE_P(Tokenizers, Golden, testing::ValuesIn(kNames), [](const auto& info) { return std::string(info.param); });
 
 std::string from_hex(const std::string& digits) {
   std::string out;
-  for (size_t i = 0; i + 1 < digits.size(); i += 2)
-    out += static_cast<char>(std::stoi(digits.substr(i, 2), nullptr, 16));
+  for (size_t i = 0; i + 1 < digits.size(); i += 2) out += static_cast<char>(std::stoi(digits.substr(i, 2), nullptr, 16));
   return out;
 }
 
@@ -77,8 +72,7 @@ std::string from_hex(const std::string& digits) {
 // LOWRANK_TOKENIZERS_LIVE=FILE.
 TEST(Live, TwentyThousandStrings) {
   const char* file = std::getenv("LOWRANK_TOKENIZERS_LIVE");
-  if (!file || minilm().empty())
-    GTEST_SKIP() << "set LOWRANK_TOKENIZERS_LIVE to the file of tools/golden/text.py --live";
+  if (!file || minilm().empty()) GTEST_SKIP() << "set LOWRANK_TOKENIZERS_LIVE to the file of tools/golden/text.py --live";
   std::vector<std::string> texts;
   std::vector<Json> hashes;
   std::ifstream lines(file);
@@ -91,8 +85,7 @@ TEST(Live, TwentyThousandStrings) {
   for (const std::string name : kNames) {
     Tokenizer tokenizer = load(name);
     int differences = 0;
-    for (size_t i = 0; i < texts.size(); ++i)
-      expect_same(name, i, hashes[i].at(name).get<std::string>(), tokenizer, texts, differences);
+    for (size_t i = 0; i < texts.size(); ++i) expect_same(name, i, hashes[i].at(name).get<std::string>(), tokenizer, texts, differences);
     RecordProperty(name, differences);
     EXPECT_EQ(differences, 0) << name;
   }

@@ -24,10 +24,8 @@ std::vector<std::string> pieces(const std::string& pattern, std::string_view tex
 TEST(TranslateRegex, HexDigits_AreSpeltOut) { EXPECT_EQ(translate(R"(\h+[\hg])"), "[0-9a-fA-F]+[0-9a-fA-Fg]"); }
 
 TEST(Pattern, Words_AreTheReferences) {
-  EXPECT_EQ(pieces(R"(\w+)", "a_1\u0301\u3007\u24B6\u00B2\u203F"),
-            std::vector<std::string>{"a_1\u0301\u3007\u24B6\u00B2\u203F"});
-  EXPECT_EQ(pieces(R"([\w]+)", "a\u2160\u2080b"),
-            (std::vector<std::string>{"a\u2160", "\u2080", "b"}));  // a subscript is no word
+  EXPECT_EQ(pieces(R"(\w+)", "a_1\u0301\u3007\u24B6\u00B2\u203F"), std::vector<std::string>{"a_1\u0301\u3007\u24B6\u00B2\u203F"});
+  EXPECT_EQ(pieces(R"([\w]+)", "a\u2160\u2080b"), (std::vector<std::string>{"a\u2160", "\u2080", "b"}));  // a subscript is no word
 }
 
 TEST(TranslateRegex, PlusBehindAnInterval_Repeats) {
@@ -47,12 +45,10 @@ TEST(TranslateRegex, WhatDiffers_IsRefused) {
 
 TEST(Pattern, NewerLettersAndNumbers_AreTheReferences) {
   EXPECT_EQ(pieces(R"(\p{L}+)", "a\U0001E4D0b"), std::vector<std::string>{"a\U0001E4D0b"});  // assigned in Unicode 15
-  EXPECT_EQ(pieces(R"(\s)", "a\u180Eb"), std::vector<std::string>{"a\u180Eb"});  // no white space there, but in PCRE2
+  EXPECT_EQ(pieces(R"(\s)", "a\u180Eb"), std::vector<std::string>{"a\u180Eb"});              // no white space there, but in PCRE2
 }
 
-TEST(Pattern, EmptyMatch_CutsOnce) {
-  EXPECT_EQ(pieces("(?=b)", "abab"), (std::vector<std::string>{"a", "", "ba", "", "b"}));
-}
+TEST(Pattern, EmptyMatch_CutsOnce) { EXPECT_EQ(pieces("(?=b)", "abab"), (std::vector<std::string>{"a", "", "ba", "", "b"})); }
 
 }  // namespace
 }  // namespace lowrank::text

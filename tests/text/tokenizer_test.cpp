@@ -32,8 +32,8 @@ TEST_F(TokenizerTest, VocabTxt_GivesBertsEncoding) {
   write("vocab.txt", kVocabulary);
   const Encoding e = load().encode("Hello, WORLD!");
   EXPECT_THAT(e.ids, ElementsAre(2, 4, 1, 5, 6, 7, 3));
-  EXPECT_THAT(e.offsets, ElementsAre(Offset{0, 0}, Offset{0, 5}, Offset{5, 6}, Offset{7, 10}, Offset{10, 12},
-                                     Offset{12, 13}, Offset{0, 0}));
+  EXPECT_THAT(e.offsets,
+              ElementsAre(Offset{0, 0}, Offset{0, 5}, Offset{5, 6}, Offset{7, 10}, Offset{10, 12}, Offset{12, 13}, Offset{0, 0}));
   EXPECT_THAT(e.special, ElementsAre(1, 0, 0, 0, 0, 0, 1));
   EXPECT_EQ(e.full_length, 7);
   EXPECT_FALSE(e.truncated);
@@ -84,8 +84,8 @@ TEST_F(TokenizerTest, FileTruncation_HoldsUntilOverridden) {
 }
 
 TEST_F(TokenizerTest, Padding_IsNotAppliedButNamesThePad) {
-  const Tokenizer tokenizer = load_json(
-      R"(,"padding":{"strategy":{"Fixed":8},"direction":"Right","pad_id":2,"pad_type_id":0,"pad_token":"b"})");
+  const Tokenizer tokenizer =
+      load_json(R"(,"padding":{"strategy":{"Fixed":8},"direction":"Right","pad_id":2,"pad_type_id":0,"pad_token":"b"})");
   EXPECT_THAT(tokenizer.encode("ab").ids, ElementsAre(1, 3));
   EXPECT_EQ(tokenizer.pad_id(), 2);
 }
@@ -120,9 +120,7 @@ TEST_F(TokenizerTest, FolderWithoutTokenizer_NamesWhatIsThere) {
   EXPECT_LOWRANK_ERROR(load(), ErrorKind::io, "got config.json");
 }
 
-TEST_F(TokenizerTest, MissingFile_IsIo) {
-  EXPECT_LOWRANK_ERROR(Tokenizer::load(folder_ / "vocab.txt"), ErrorKind::io, "vocab.txt");
-}
+TEST_F(TokenizerTest, MissingFile_IsIo) { EXPECT_LOWRANK_ERROR(Tokenizer::load(folder_ / "vocab.txt"), ErrorKind::io, "vocab.txt"); }
 
 TEST_F(TokenizerTest, TruncatedFile_IsFileFormat) {
   write("tokenizer.json", kHead);
@@ -130,14 +128,13 @@ TEST_F(TokenizerTest, TruncatedFile_IsFileFormat) {
 }
 
 TEST_F(TokenizerTest, UnknownNormalizer_IsNamedWithItsPlace) {
-  EXPECT_LOWRANK_ERROR(
-      load_json(R"(,"normalizer":{"type":"Sequence","normalizers":[{"type":"NFC"},{"type":"Precompiled"}]})"),
-      ErrorKind::unsupported, "normalizer.normalizers[1]: normalizer 'Precompiled'");
+  EXPECT_LOWRANK_ERROR(load_json(R"(,"normalizer":{"type":"Sequence","normalizers":[{"type":"NFC"},{"type":"Precompiled"}]})"),
+                       ErrorKind::unsupported, "normalizer.normalizers[1]: normalizer 'Precompiled'");
 }
 
 TEST_F(TokenizerTest, UnknownKey_IsNamedWithItsPlace) {
-  EXPECT_LOWRANK_ERROR(load_json(R"(,"pre_tokenizer":{"type":"Digits","individual_digits":true,"base":10})"),
-                       ErrorKind::unsupported, "pre_tokenizer: unknown key 'base'");
+  EXPECT_LOWRANK_ERROR(load_json(R"(,"pre_tokenizer":{"type":"Digits","individual_digits":true,"base":10})"), ErrorKind::unsupported,
+                       "pre_tokenizer: unknown key 'base'");
 }
 
 TEST_F(TokenizerTest, MissingOption_IsNamedWithItsPlace) {
@@ -172,8 +169,8 @@ TEST_F(TokenizerTest, AddedTokenWithAnotherId_IsFileFormat) {
 }
 
 TEST_F(TokenizerTest, TemplateIdOutsideTheVocabulary_IsFileFormat) {
-  EXPECT_LOWRANK_ERROR(load_json(R"(,"post_processor":{"type":"BertProcessing","sep":["[SEP]",77],"cls":["a",1]})"),
-                       ErrorKind::file_format, "the id 77");
+  EXPECT_LOWRANK_ERROR(load_json(R"(,"post_processor":{"type":"BertProcessing","sep":["[SEP]",77],"cls":["a",1]})"), ErrorKind::file_format,
+                       "the id 77");
 }
 
 TEST_F(TokenizerTest, DuplicateLine_IsFileFormat) {
@@ -187,8 +184,7 @@ TEST_F(TokenizerTest, VocabularyWithoutUnknownToken_IsFileFormat) {
 }
 
 TEST_F(TokenizerTest, LongLine_IsEncodedInSeconds) {
-  const Tokenizer tokenizer =
-      Tokenizer::load(std::filesystem::path(LOWRANK_SOURCE_DIR) / "tests/golden/text/gpt2.tokenizer.json");
+  const Tokenizer tokenizer = Tokenizer::load(std::filesystem::path(LOWRANK_SOURCE_DIR) / "tests/golden/text/gpt2.tokenizer.json");
   const std::string text(1 << 20, 'a');
   const Encoding e = tokenizer.encode(text);
   EXPECT_EQ(e.offsets.back().end, 1 << 20);

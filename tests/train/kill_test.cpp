@@ -1,16 +1,16 @@
 // SIGKILL at random moments, 20 times, must not change a byte of the result.
+#include <chrono>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-
-#include <chrono>
 #include <thread>
 
-#include "lowrank/base/file.h"
 #include "support/temp_dir.h"
 #include "train/toy.h"
+
+#include "lowrank/base/file.h"
 
 namespace lowrank::train {
 namespace {

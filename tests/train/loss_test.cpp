@@ -1,9 +1,8 @@
 #include "lowrank/train/loss.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
-
 #include <numeric>
+#include <torch/torch.h>
 
 #include "lowrank/base/json.h"
 

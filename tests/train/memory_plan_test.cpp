@@ -2,12 +2,13 @@
 
 #include <gtest/gtest.h>
 
-#include "lowrank/evaluate/forward.h"
-#include "lowrank/tensor/runtime.h"
-#include "lowrank/train/trainer.h"
 #include "support/expect_error.h"
 #include "support/temp_dir.h"
 #include "train/toy.h"
+
+#include "lowrank/evaluate/forward.h"
+#include "lowrank/tensor/runtime.h"
+#include "lowrank/train/trainer.h"
 
 namespace lowrank::train {
 namespace {
@@ -39,8 +40,8 @@ TEST(MemoryPlanTest, ForeseesTheTensorsOfTheLargestBatch) {
       for (int64_t index = 0; index < 2; ++index) {
         const data::Batch batch = batcher.batch(epoch, index);
         most = std::max(most, peak_allocation([&] {
-          Objective(split.train).sum(trainee.outputs(evaluate::to_packed(batch, at::kCPU)), batch).backward();
-        }));
+                          Objective(split.train).sum(trainee.outputs(evaluate::to_packed(batch, at::kCPU)), batch).backward();
+                        }));
       }
     }
     EXPECT_NEAR(static_cast<double>(plan.activations) / static_cast<double>(most), 1.0, 0.1) << method;

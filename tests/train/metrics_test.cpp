@@ -1,11 +1,11 @@
 #include "lowrank/train/metrics.h"
 
+#include <fstream>
 #include <gtest/gtest.h>
 
-#include <fstream>
+#include "support/temp_dir.h"
 
 #include "lowrank/base/file.h"
-#include "support/temp_dir.h"
 
 namespace lowrank::train {
 namespace {

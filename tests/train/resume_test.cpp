@@ -1,15 +1,15 @@
+#include <fstream>
 #include <gtest/gtest.h>
 #include <sys/file.h>
 
-#include <fstream>
+#include "support/expect_error.h"
+#include "support/temp_dir.h"
+#include "train/toy.h"
 
 #include "lowrank/base/stop.h"
 #include "lowrank/tensor/runtime.h"
 #include "lowrank/train/run_folder.h"
 #include "lowrank/train/trainer.h"
-#include "support/expect_error.h"
-#include "support/temp_dir.h"
-#include "train/toy.h"
 
 namespace lowrank::train {
 namespace {

@@ -19,9 +19,18 @@ constexpr int64_t kToyWidth = 16, kToyInner = 32, kToyVocabulary = 40, kToyPosit
 
 inline void write_toy_model(const std::filesystem::path& folder) {
   std::filesystem::create_directories(folder);
-  const Json config = {{"architectures", {"BertModel"}}, {"model_type", "bert"}, {"vocab_size", kToyVocabulary}, {"hidden_size", kToyWidth},
-                       {"num_hidden_layers", kToyLayers}, {"num_attention_heads", 2}, {"intermediate_size", kToyInner}, {"hidden_act", "gelu"},
-                       {"max_position_embeddings", kToyPositions}, {"type_vocab_size", 2}, {"layer_norm_eps", 1e-12}, {"pad_token_id", 0},
+  const Json config = {{"architectures", {"BertModel"}},
+                       {"model_type", "bert"},
+                       {"vocab_size", kToyVocabulary},
+                       {"hidden_size", kToyWidth},
+                       {"num_hidden_layers", kToyLayers},
+                       {"num_attention_heads", 2},
+                       {"intermediate_size", kToyInner},
+                       {"hidden_act", "gelu"},
+                       {"max_position_embeddings", kToyPositions},
+                       {"type_vocab_size", 2},
+                       {"layer_norm_eps", 1e-12},
+                       {"pad_token_id", 0},
                        {"initializer_range", 0.02}};
   write_file_atomic(folder / "config.json", format_json(config));
   tensor::TensorMap tensors;
@@ -85,7 +94,8 @@ inline data::Dataset toy_dataset(data::Task task, int64_t rows, int64_t first_id
 }
 
 inline data::Split toy_split(data::Task task = data::Task::single_label, int64_t rows = 60) {
-  data::Split split{.train = toy_dataset(task, rows, 0), .validation = toy_dataset(task, 24, rows), .test = toy_dataset(task, 24, rows + 24)};
+  data::Split split{
+      .train = toy_dataset(task, rows, 0), .validation = toy_dataset(task, 24, rows), .test = toy_dataset(task, 24, rows + 24)};
   if (split.train.classes > 0) split.labels.names = {"one", "two", "three"};
   split.report.task = task;
   split.report.max_length = kToyPositions;

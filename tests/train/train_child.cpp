@@ -1,9 +1,10 @@
 // What kill_test.cpp runs and kills: trains the toy model in a folder, going on from whatever is there.
 //   lowrank_train_child MODEL OUT
+#include "train/toy.h"
+
 #include "lowrank/tensor/runtime.h"
 #include "lowrank/train/run_folder.h"
 #include "lowrank/train/trainer.h"
-#include "train/toy.h"
 
 int main(int argc, char** argv) {
   if (argc != 3) return 64;

@@ -2,16 +2,17 @@
 
 #include <gtest/gtest.h>
 
-#include "lowrank/adapters/dialects/peft.h"
-#include "lowrank/adapters/lora.h"
-#include "lowrank/evaluate/forward.h"
-#include "lowrank/evaluate/scores.h"
-#include "lowrank/tensor/runtime.h"
 #include "support/expect_close.h"
 #include "support/expect_error.h"
 #include "support/fixed_init.h"
 #include "support/temp_dir.h"
 #include "train/toy.h"
+
+#include "lowrank/adapters/dialects/peft.h"
+#include "lowrank/adapters/lora.h"
+#include "lowrank/evaluate/forward.h"
+#include "lowrank/evaluate/scores.h"
+#include "lowrank/tensor/runtime.h"
 
 namespace lowrank::train {
 namespace {
@@ -125,7 +126,8 @@ TEST_F(TrainerTest, PackedSequencesDoNotSeeEachOther) {
   const Objective objective(split.train);
   const auto gradients = [&](const std::vector<std::vector<int64_t>>& batches, std::vector<at::Tensor>& outputs) {
     std::vector<at::Tensor> tensors;
-    for (const Trainable& parameter : trainee.parameters) tensors.push_back(parameter.tensor.mutable_grad() = at::zeros_like(parameter.tensor));
+    for (const Trainable& parameter : trainee.parameters)
+      tensors.push_back(parameter.tensor.mutable_grad() = at::zeros_like(parameter.tensor));
     for (const auto& rows : batches) {
       const data::Batch batch = data::collate(split.train, rows);
       outputs.push_back(trainee.outputs(evaluate::to_packed(batch, at::kCPU)));

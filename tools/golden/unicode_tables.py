@@ -108,7 +108,7 @@ def main():
     output = parser.parse_args().output
     if unicodedata.unidata_version != "14.0.0":
         sys.exit(f"this needs Unicode 14.0.0, got {unicodedata.unidata_version}")
-    parts = [f"// Character classes of tokenizers {tokenizers.__version__}, written by tools/golden/unicode_tables.py: not to be edited.\n"
+    parts = [f"// Character classes of tokenizers {tokenizers.__version__}, written by tools/golden/unicode_tables.py: not to be edited.\n// clang-format off\n"
              '#include "lowrank/text/unicode_tables.h"\n\nnamespace lowrank::text {\n']
     found = classes()
     for name, points in found.items():

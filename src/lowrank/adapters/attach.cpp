@@ -27,8 +27,7 @@ std::vector<std::string> suffixes_of(const Hosts& hosts, size_t components) {
   std::set<std::string> found;
   for (const auto& [name, host] : hosts) {
     size_t at = name.size();
-    for (size_t i = 0; i < components && at != std::string::npos; ++i)
-      at = at == 0 ? std::string::npos : name.rfind('.', at - 1);
+    for (size_t i = 0; i < components && at != std::string::npos; ++i) at = at == 0 ? std::string::npos : name.rfind('.', at - 1);
     found.insert(at == std::string::npos ? name : name.substr(at + 1));
   }
   return {found.begin(), found.end()};
@@ -58,8 +57,7 @@ Candidates candidates_of(torch::nn::Module& model, const std::vector<std::string
 std::string why_unmatched(const Target& target, const Candidates& all) {
   const auto matching = [&](const std::vector<std::string>& names) {
     std::vector<std::string> found;
-    std::copy_if(names.begin(), names.end(), std::back_inserter(found),
-                 [&](const auto& name) { return target.matches(name, false); });
+    std::copy_if(names.begin(), names.end(), std::back_inserter(found), [&](const auto& name) { return target.matches(name, false); });
     return found;
   };
   if (const auto heads = matching(all.in_heads); !heads.empty()) {
@@ -77,27 +75,23 @@ std::string why_unmatched(const Target& target, const Candidates& all) {
 void report_unmatched(const std::vector<Target>& targets, const Candidates& all, std::string_view where, bool refuse) {
   Problems problems(ErrorKind::invalid_argument, std::string(where));
   for (const auto& target : targets) {
-    const bool used = std::any_of(all.hosts.begin(), all.hosts.end(), [&](const auto& entry) {
-      return target.matches(entry.first, entry.second->shape().kind == "linear");
-    });
+    const bool used = std::any_of(all.hosts.begin(), all.hosts.end(),
+                                  [&](const auto& entry) { return target.matches(entry.first, entry.second->shape().kind == "linear"); });
     if (used) continue;
     problems.add(why_unmatched(target, all));
     if (!refuse) log(LogLevel::info, "adapters", fmt::format("{}: {}", where, why_unmatched(target, all)));
   }
-  if (refuse)
-    problems.raise_if_any(fmt::format("adaptable layers of this model end in: {}", shorten(suffixes_of(all.hosts, 1))));
+  if (refuse) problems.raise_if_any(fmt::format("adaptable layers of this model end in: {}", shorten(suffixes_of(all.hosts, 1))));
 }
 
 bool matches_any(const std::vector<Target>& targets, const std::string& name, const nn::Host& host) {
   const bool linear = host.shape().kind == "linear";
-  return std::any_of(targets.begin(), targets.end(),
-                     [&](const Target& target) { return target.matches(name, linear); });
+  return std::any_of(targets.begin(), targets.end(), [&](const Target& target) { return target.matches(name, linear); });
 }
 
 // PEFT exempts modules that are listed by their full name.
 bool is_chosen_layer(const AdapterConfig& config, const std::string& name) {
-  if (config.layers.empty() ||
-      std::find(config.target_modules.begin(), config.target_modules.end(), name) != config.target_modules.end()) {
+  if (config.layers.empty() || std::find(config.target_modules.begin(), config.target_modules.end(), name) != config.target_modules.end()) {
     return true;
   }
   const auto number = layer_number(name, config.layers_pattern);
@@ -114,18 +108,15 @@ void check_rank(const AdapterConfig& config, const ModuleOptions& options, const
   }
   const int64_t largest = std::min(shape.out, shape.in);
   check(numel <= largest * (shape.out + shape.in) + shape.out, ErrorKind::invalid_argument, "rank",
-        "expected at most {} for layer '{}' of {} x {}, got {}", largest, options.module, shape.out, shape.in,
-        options.rank);
+        "expected at most {} for layer '{}' of {} x {}, got {}", largest, options.module, shape.out, shape.in, options.rank);
 }
 
 void check_patterns(const AdapterConfig& config, const Hosts& hosts) {
   Problems problems(ErrorKind::invalid_argument, "rank-pattern, alpha-pattern");
   const auto check_key = [&](const std::string& key) {
     const NamePattern pattern = suffix_pattern(key, "pattern");
-    const bool used =
-        std::any_of(hosts.begin(), hosts.end(), [&](const auto& entry) { return pattern.matches(entry.first); });
-    if (!used)
-      problems.add(fmt::format("'{}' matches no adapted module{}", key, did_you_mean(key, suffixes_of(hosts, 1))));
+    const bool used = std::any_of(hosts.begin(), hosts.end(), [&](const auto& entry) { return pattern.matches(entry.first); });
+    if (!used) problems.add(fmt::format("'{}' matches no adapted module{}", key, did_you_mean(key, suffixes_of(hosts, 1))));
   };
   for (const auto& [key, value] : config.rank_pattern.entries) check_key(key);
   for (const auto& [key, value] : config.alpha_pattern.entries) check_key(key);
@@ -149,32 +140,29 @@ int64_t AdapterSet::parameter_count() const {
   return count;
 }
 
-Hosts choose_hosts(torch::nn::Module& model, const AdapterConfig& config, const std::vector<std::string>& heads,
-                   Origin origin) {
+Hosts choose_hosts(torch::nn::Module& model, const AdapterConfig& config, const std::vector<std::string>& heads, Origin origin) {
   const auto targets = parse_targets(config.target_modules, "target-modules");
   const auto excluded = parse_targets(config.exclude_modules, "exclude-modules");
   check(!targets.empty(), ErrorKind::invalid_argument, "target-modules", "expected at least one entry, got none",
         "all-linear adapts every linear layer");
   const Candidates all = candidates_of(model, heads);
-  const bool any = std::any_of(all.hosts.begin(), all.hosts.end(),
-                               [&](const auto& entry) { return matches_any(targets, entry.first, *entry.second); });
+  const bool any =
+      std::any_of(all.hosts.begin(), all.hosts.end(), [&](const auto& entry) { return matches_any(targets, entry.first, *entry.second); });
   report_unmatched(targets, all, "target-modules", origin == Origin::user || !any);
   report_unmatched(excluded, all, "exclude-modules", origin == Origin::user);
 
   Hosts chosen;
   Problems unsupported(ErrorKind::unsupported, "target-modules");
   for (const auto& [name, host] : all.hosts) {
-    if (!matches_any(targets, name, *host) || matches_any(excluded, name, *host) || !is_chosen_layer(config, name))
-      continue;
+    if (!matches_any(targets, name, *host) || matches_any(excluded, name, *host) || !is_chosen_layer(config, name)) continue;
     if (!config.method->supports(host->shape())) {
-      unsupported.add(
-          fmt::format("{} cannot adapt '{}', which is of kind {}", config.method->title(), name, host->shape().kind));
+      unsupported.add(fmt::format("{} cannot adapt '{}', which is of kind {}", config.method->title(), name, host->shape().kind));
     }
     chosen.emplace_back(name, host);
   }
   unsupported.raise_if_any("leave them out with --exclude-modules, or choose another method");
-  check(!chosen.empty(), ErrorKind::invalid_argument, "target-modules",
-        "exclude-modules and layers leave nothing of {}", fmt::join(config.target_modules, ", "));
+  check(!chosen.empty(), ErrorKind::invalid_argument, "target-modules", "exclude-modules and layers leave nothing of {}",
+        fmt::join(config.target_modules, ", "));
   return chosen;
 }
 
@@ -194,8 +182,8 @@ std::vector<std::string> trained_biases(torch::nn::Module& model, const AdapterC
   return names;
 }
 
-AdapterSet attach(torch::nn::Module& model, const AdapterConfig& config, const std::vector<std::string>& heads,
-                  const std::string& name, Origin origin) {
+AdapterSet attach(torch::nn::Module& model, const AdapterConfig& config, const std::vector<std::string>& heads, const std::string& name,
+                  Origin origin) {
   const Hosts hosts = choose_hosts(model, config, heads, origin);
   if (origin == Origin::user) check_patterns(config, hosts);
   AdapterSet set{name, config, heads, {}, {}};

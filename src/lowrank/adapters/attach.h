@@ -39,13 +39,11 @@ enum class Origin { user, file };
 /// target or exclusion that matches nothing or no adaptable layer, and Error{unsupported} when the method cannot adapt
 /// a chosen host.
 std::vector<std::pair<std::string, nn::Host*>> choose_hosts(torch::nn::Module& model, const AdapterConfig& config,
-                                                            const std::vector<std::string>& heads,
-                                                            Origin origin = Origin::user);
+                                                            const std::vector<std::string>& heads, Origin origin = Origin::user);
 
 /// Parameter names of the base biases that `config.bias` trains: every "bias" outside the heads, or those of `hosts`.
 std::vector<std::string> trained_biases(torch::nn::Module& model, const AdapterConfig& config,
-                                        const std::vector<std::pair<std::string, nn::Host*>>& hosts,
-                                        const std::vector<std::string>& heads);
+                                        const std::vector<std::pair<std::string, nn::Host*>>& hosts, const std::vector<std::string>& heads);
 
 /// Attaches a fresh adapter named `name` to every chosen host and lets the chosen biases train. Also throws
 /// Error{invalid_argument} for a rank that is larger than a layer and for a pattern that matches no chosen module. When

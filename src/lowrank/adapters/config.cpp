@@ -24,8 +24,7 @@ void read_patterns(const Json& json, PatternList<T>& list) {
     const auto text = item.get<std::string>();
     const size_t equals = text.rfind('=');
     T value{};
-    const char *first = text.data() + (equals == std::string::npos ? text.size() : equals + 1),
-               *last = text.data() + text.size();
+    const char *first = text.data() + (equals == std::string::npos ? text.size() : equals + 1), *last = text.data() + text.size();
     const auto [stop, code] = std::from_chars(first, last, value);
     const bool usable = code == std::errc() && stop == last && std::isfinite(static_cast<double>(value)) && value > 0;
     check(equals != 0 && usable, ErrorKind::invalid_argument, "pattern",
@@ -56,12 +55,10 @@ void AdapterConfig::declare(OptionTable& table) {
   const std::string group = "adapter";
   table.add("rank", rank, "rank R of the update").range(1, 65536).group(group);
   table.add("alpha", alpha, "strength: the update is scaled by alpha/rank").range(1e-9, 1e9).group(group);
-  table.add("target-modules", target_modules, "layers to adapt: name suffixes, globs, re:<regex>, or all-linear")
-      .group(group);
+  table.add("target-modules", target_modules, "layers to adapt: name suffixes, globs, re:<regex>, or all-linear").group(group);
   table.add("exclude-modules", exclude_modules, "layers to leave out, named in the same ways").group(group);
   table.add("layers", layers, "adapt only layers with these numbers (default: all)").range(0, 1e6).group(group);
-  table.add("layers-pattern", layers_pattern, "name before the layer number, as in 'layer' (default: the first number)")
-      .group(group);
+  table.add("layers-pattern", layers_pattern, "name before the layer number, as in 'layer' (default: the first number)").group(group);
   table.add("bias", bias, "base biases that train too").choices({"none", "all", "lora_only"}).group(group);
   table.add("rank-pattern", rank_pattern, "rank of some modules: module=rank, first match wins").group(group);
   table.add("alpha-pattern", alpha_pattern, "alpha of some modules: module=alpha, first match wins").group(group);

@@ -95,8 +95,7 @@ void RowNorms::compute(const nn::Host& host, const at::Tensor& A, const at::Tens
 }
 
 DoraAdapter::DoraAdapter(const ModuleOptions& options, const nn::Host& host)
-    : LoraAdapter(options, host),
-      norm_has_gradient_(dynamic_cast<const DoraOptions&>(*options.method).norm_gradient == "full") {
+    : LoraAdapter(options, host), norm_has_gradient_(dynamic_cast<const DoraOptions&>(*options.method).norm_gradient == "full") {
   register_parameter("lora_magnitude_vector", row_norms(host.matrix()).to(A().scalar_type()));
 }
 

@@ -11,7 +11,7 @@
 namespace lowrank::adapters {
 
 struct DoraOptions : LoraOptions {
-  std::string norm_gradient = "detached";   // detached: the norm is a constant in backward (paper §4.3); full: it is not
+  std::string norm_gradient = "detached";  // detached: the norm is a constant in backward (paper §4.3); full: it is not
   void declare(OptionTable& table) override;
 };
 
@@ -36,8 +36,8 @@ class RowNorms {
   void compute(const nn::Host& host, const at::Tensor& A, const at::Tensor& B, double scale);
 
   State weight_, a_, b_;
-  at::Tensor squares_;        // ‖W_j‖² [O], float64
-  at::Tensor projected_;      // U
+  at::Tensor squares_;    // ‖W_j‖² [O], float64
+  at::Tensor projected_;  // U
   at::Tensor norms_;
   int64_t computations_ = 0;
 };

@@ -31,8 +31,8 @@ at::Tensor dropout_mask(const nn::DropoutSource& source, DropoutSite site, int64
 at::Tensor drop_input(const at::Tensor& x, double p, const nn::DropoutSource& source) {
   if (source.keys == nullptr || p == 0.0 || !x.is_floating_point()) return x;
   const int64_t width = x.size(-1), rows = x.numel() / width;
-  check(rows == static_cast<int64_t>(source.keys->size()), ErrorKind::internal, "dropout", "expected {} rows, got {}",
-        source.keys->size(), rows);
+  check(rows == static_cast<int64_t>(source.keys->size()), ErrorKind::internal, "dropout", "expected {} rows, got {}", source.keys->size(),
+        rows);
   return x * dropout_mask(source, DropoutSite::input, width, p, x.options()).view(x.sizes());
 }
 

@@ -16,8 +16,8 @@ namespace {
 const LokrOptions& own(const ModuleOptions& options) { return dynamic_cast<const LokrOptions&>(*options.method); }
 
 Factors explicit_factors(int64_t dimension, int64_t outer, const ModuleOptions& options) {
-  check(outer > 0 && dimension % outer == 0, ErrorKind::invalid_argument, "factors", "expected a divisor of {} for {}, got {}",
-        dimension, options.module, outer);
+  check(outer > 0 && dimension % outer == 0, ErrorKind::invalid_argument, "factors", "expected a divisor of {} for {}, got {}", dimension,
+        options.module, outer);
   return {outer, dimension / outer};
 }
 
@@ -58,8 +58,7 @@ void LokrOptions::declare(OptionTable& table) {
   table.add("decompose-both", decompose_both, "W1 as a product of rank R too, where that is smaller");
   table.add("full-matrix", full_matrix, "W1 and W2 as full matrices, whatever the rank");
   table.add("init", init, "what starts at zero: W1 (peft) or W2 (lycoris)").choices({"peft", "lycoris"});
-  table.add("scale-rule", scale_rule, "alpha/rank always (peft), or 1 when W1 and W2 are both full (lycoris)")
-      .choices({"peft", "lycoris"});
+  table.add("scale-rule", scale_rule, "alpha/rank always (peft), or 1 when W1 and W2 are both full (lycoris)").choices({"peft", "lycoris"});
   table.add("rank-dropout", rank_dropout, "dropout on the update's output channels").range(0, 0.99);
   table.add("rank-dropout-scale", rank_dropout_scale, "divide what rank dropout keeps by 1 - p");
   table.add("module-dropout", module_dropout, "probability of leaving the whole update out").range(0, 0.99);
@@ -81,7 +80,10 @@ LokrLayout lokr_layout(const ModuleOptions& options, const nn::HostShape& host) 
         "expected the outer factors of output and input, got {} numbers", o.factors.size());
   const Factors out = o.factors.empty() ? factorize(host.out, o.factor) : explicit_factors(host.out, o.factors[0], options);
   const Factors in = o.factors.empty() ? factorize(host.in, o.factor) : explicit_factors(host.in, o.factors[1], options);
-  return {.l = out.outer, .k = out.inner, .m = in.outer, .n = in.inner,
+  return {.l = out.outer,
+          .k = out.inner,
+          .m = in.outer,
+          .n = in.inner,
           .factored_w1 = !o.full_matrix && o.decompose_both && 2 * options.rank < std::max(out.outer, in.outer),
           .factored_w2 = !o.full_matrix && 2 * options.rank < std::max(out.inner, in.inner)};
 }
@@ -123,8 +125,8 @@ at::Tensor LokrAdapter::apply_to_weight(const at::Tensor& w) const {
 
 std::optional<nn::LowRankForm> LokrAdapter::low_rank(const nn::Host& /*host*/) const {
   if (!layout_.factored_w2) return std::nullopt;
-  return nn::LowRankForm{.A = parameters_["lokr_w2_b"], .B = parameters_["lokr_w2_a"], .scale = multiplier() * scale_,
-                         .gain = {}, .mix = w1()};
+  return nn::LowRankForm{
+      .A = parameters_["lokr_w2_b"], .B = parameters_["lokr_w2_a"], .scale = multiplier() * scale_, .gain = {}, .mix = w1()};
 }
 
 at::Tensor LokrAdapter::add_update(const at::Tensor& x, const at::Tensor& y0, const nn::Host& host) const {
@@ -167,10 +169,16 @@ class Lokr : public Method {
     return std::make_shared<LokrAdapter>(options, host);
   }
   PeftSpelling peft() const override {
-    return {"LOKR", "alpha", "",
-            {{"factor", "decompose_factor"}, {"decompose-both", "decompose_both"}, {"rank-dropout", "rank_dropout"},
-             {"rank-dropout-scale", "rank_dropout_scale"}, {"module-dropout", "module_dropout"}},
-            {}, {"factors", "full-matrix", "init", "scale-rule"}};
+    return {"LOKR",
+            "alpha",
+            "",
+            {{"factor", "decompose_factor"},
+             {"decompose-both", "decompose_both"},
+             {"rank-dropout", "rank_dropout"},
+             {"rank-dropout-scale", "rank_dropout_scale"},
+             {"module-dropout", "module_dropout"}},
+            {},
+            {"factors", "full-matrix", "init", "scale-rule"}};
   }
   PeftModule peft_module(const ModuleOptions& options, const nn::HostShape& host) const override;
   double effective_scale(const ModuleOptions& options, const nn::HostShape& host) const override {
@@ -184,8 +192,8 @@ PeftModule Lokr::peft_module(const ModuleOptions& options, const nn::HostShape& 
   const LokrLayout at = lokr_layout(options, host);
   const Factors out = factorize(host.out, own(options).factor), in = factorize(host.in, own(options).factor);
   check(out.outer == at.l && in.outer == at.m, ErrorKind::unsupported, options.module,
-        "PEFT has one decompose_factor for both dimensions: expected outer factors {} and {}, got {} and {}", out.outer, in.outer,
-        at.l, at.m);
+        "PEFT has one decompose_factor for both dimensions: expected outer factors {} and {}, got {} and {}", out.outer, in.outer, at.l,
+        at.m);
   int64_t rank = options.rank;
   if (own(options).full_matrix) {
     const int64_t larger = std::max({at.k, at.n, own(options).decompose_both ? std::max(at.l, at.m) : int64_t{0}});

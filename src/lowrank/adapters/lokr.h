@@ -9,7 +9,7 @@ namespace lowrank::adapters {
 
 struct LokrOptions : MethodOptions {
   int64_t factor = 8;
-  std::vector<int64_t> factors;          // explicit outer factors {l, m}; empty: by `factor`
+  std::vector<int64_t> factors;  // explicit outer factors {l, m}; empty: by `factor`
   bool decompose_both = false, full_matrix = false;
   std::string init = "peft", scale_rule = "peft";
   double rank_dropout = 0.0, module_dropout = 0.0;

@@ -2,7 +2,6 @@
 
 #include <ATen/ops/mm.h>
 #include <ATen/ops/zeros.h>
-
 #include <cmath>
 
 #include "lowrank/adapters/dropout.h"

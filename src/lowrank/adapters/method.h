@@ -24,26 +24,26 @@ struct MethodOptions {
 
 /// One tensor that a method adds to a host.
 struct TensorSpec {
-  std::string name;              // "lora_A", "lokr_w2_b": the field's name, without module path and ".weight"
+  std::string name;  // "lora_A", "lokr_w2_b": the field's name, without module path and ".weight"
   std::vector<int64_t> shape;
 };
 
 /// What one module gets after rank and alpha patterns are applied.
 struct ModuleOptions {
-  std::string module;            // dotted name in the model
+  std::string module;  // dotted name in the model
   int64_t rank = 16;
   double alpha = 16;
   uint64_t seed = 42;
-  const MethodOptions* method = nullptr;   // the method's own type
+  const MethodOptions* method = nullptr;  // the method's own type
 };
 
 /// How PEFT's adapter_config.json and adapter_model.safetensors spell a method.
 struct PeftSpelling {
-  std::string_view peft_type;                                         // "LORA"
-  std::string_view alpha_key;                                         // "lora_alpha" or "alpha"
-  std::string_view dropout_key;                                       // our "dropout" there, "" when it has none
-  std::vector<std::pair<std::string_view, std::string_view>> options; // our option → its key, same value
-  std::vector<std::pair<std::string_view, Json>> fixed;               // keys that tell this method from its kin: use_dora
+  std::string_view peft_type;                                          // "LORA"
+  std::string_view alpha_key;                                          // "lora_alpha" or "alpha"
+  std::string_view dropout_key;                                        // our "dropout" there, "" when it has none
+  std::vector<std::pair<std::string_view, std::string_view>> options;  // our option → its key, same value
+  std::vector<std::pair<std::string_view, Json>> fixed;                // keys that tell this method from its kin: use_dora
   /// Our options without a key there that may have any value all the same: they act in training alone, or peft_module()
   /// says what they do. Every other option must be spelled above.
   std::vector<std::string_view> unspelled;
@@ -58,9 +58,9 @@ struct PeftModule {
 class Method {
  public:
   virtual ~Method() = default;
-  virtual std::string_view name() const = 0;      // "lora"
-  virtual std::string_view title() const = 0;     // "LoRA"
-  virtual std::string_view paper() const = 0;     // "arXiv 2106.09685"
+  virtual std::string_view name() const = 0;   // "lora"
+  virtual std::string_view title() const = 0;  // "LoRA"
+  virtual std::string_view paper() const = 0;  // "arXiv 2106.09685"
   virtual std::unique_ptr<MethodOptions> make_options() const = 0;
   virtual bool supports(const nn::HostShape& host) const = 0;
   /// The tensors for one host, in a fixed order.

@@ -24,31 +24,28 @@ std::string message_of(int code) {
 
 }  // namespace
 
-NamePattern::NamePattern(std::string expression, std::string_view where)
-    : expression_(std::move(expression)), where_(where) {
+NamePattern::NamePattern(std::string expression, std::string_view where) : expression_(std::move(expression)), where_(where) {
   check(expression_.size() <= kMaxExpression, ErrorKind::invalid_argument, where_,
         "expected a regular expression of at most {} bytes, got {}", kMaxExpression, expression_.size());
   int error = 0;
   size_t position = 0;
-  auto* code = pcre2_compile(bytes_of(expression_), expression_.size(),
-                             PCRE2_ANCHORED | PCRE2_ENDANCHORED | PCRE2_NEVER_BACKSLASH_C, &error, &position, nullptr);
-  check(code != nullptr, ErrorKind::invalid_argument, where_, "regular expression '{}' does not compile at byte {}: {}",
-        expression_, position, message_of(error));
+  auto* code = pcre2_compile(bytes_of(expression_), expression_.size(), PCRE2_ANCHORED | PCRE2_ENDANCHORED | PCRE2_NEVER_BACKSLASH_C,
+                             &error, &position, nullptr);
+  check(code != nullptr, ErrorKind::invalid_argument, where_, "regular expression '{}' does not compile at byte {}: {}", expression_,
+        position, message_of(error));
   code_ = std::shared_ptr<void>(code, [](void* old) { pcre2_code_free(static_cast<pcre2_code*>(old)); });
 }
 
 bool NamePattern::matches(std::string_view name) const {
   const std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)> data(pcre2_match_data_create(1, nullptr),
                                                                                  &pcre2_match_data_free);
-  const std::unique_ptr<pcre2_match_context, decltype(&pcre2_match_context_free)> context(
-      pcre2_match_context_create(nullptr), &pcre2_match_context_free);
+  const std::unique_ptr<pcre2_match_context, decltype(&pcre2_match_context_free)> context(pcre2_match_context_create(nullptr),
+                                                                                          &pcre2_match_context_free);
   pcre2_set_match_limit(context.get(), kMaxSteps);
-  const int rc = pcre2_match(static_cast<const pcre2_code*>(code_.get()), bytes_of(name), name.size(), 0, 0, data.get(),
-                             context.get());
+  const int rc = pcre2_match(static_cast<const pcre2_code*>(code_.get()), bytes_of(name), name.size(), 0, 0, data.get(), context.get());
   if (rc == PCRE2_ERROR_NOMATCH) return false;
   if (rc < 0) {
-    fail(ErrorKind::invalid_argument, where_,
-         fmt::format("regular expression '{}' gave up on '{}': {}", expression_, name, message_of(rc)),
+    fail(ErrorKind::invalid_argument, where_, fmt::format("regular expression '{}' gave up on '{}': {}", expression_, name, message_of(rc)),
          "nested repeats such as (a+)+ take exponential time; write it without them");
   }
   return true;
@@ -75,8 +72,7 @@ bool matches_glob(std::string_view glob, std::string_view text) {
 }
 
 bool is_portable_regex(std::string_view expression) {
-  static const NamePattern foreign(R"((?s).*(\\[pPhHRKQEGXNzg]|\(\*|\(\?(<\w|'|\||&|R|P>|[-+]?\d)|\[\[?:).*)",
-                                   "internal");
+  static const NamePattern foreign(R"((?s).*(\\[pPhHRKQEGXNzg]|\(\*|\(\?(<\w|'|\||&|R|P>|[-+]?\d)|\[\[?:).*)", "internal");
   return !foreign.matches(expression);
 }
 

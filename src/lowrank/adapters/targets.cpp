@@ -11,8 +11,7 @@ namespace {
 constexpr std::string_view kRegexPrefix = "re:";
 
 bool is_name_or_suffix(std::string_view name, std::string_view wanted) {
-  return name == wanted ||
-         (name.size() > wanted.size() && name.ends_with(wanted) && name[name.size() - wanted.size() - 1] == '.');
+  return name == wanted || (name.size() > wanted.size() && name.ends_with(wanted) && name[name.size() - wanted.size() - 1] == '.');
 }
 
 bool glob_matches_suffix(std::string_view glob, std::string_view name) {
@@ -59,8 +58,7 @@ std::optional<int64_t> layer_number(std::string_view name, const std::vector<std
   // excluded.
   const auto find = [&](const NamePattern* before) -> std::optional<int64_t> {
     size_t component = 0;
-    for (size_t begin = 0, end = name.find('.'); end != std::string_view::npos;
-         begin = end + 1, end = name.find('.', begin), ++component) {
+    for (size_t begin = 0, end = name.find('.'); end != std::string_view::npos; begin = end + 1, end = name.find('.', begin), ++component) {
       int64_t number = 0;
       const auto [stop, code] = std::from_chars(name.data() + begin, name.data() + end, number);
       if (code != std::errc() || stop != name.data() + end || begin == 0) continue;

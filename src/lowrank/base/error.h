@@ -6,7 +6,6 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-
 #include <stdexcept>
 #include <string>
 #include <string_view>

@@ -1,9 +1,8 @@
 #include "lowrank/base/hash.h"
 
-#include <openssl/evp.h>
-
 #include <array>
 #include <boost/crc.hpp>
+#include <openssl/evp.h>
 
 #include "lowrank/base/error.h"
 

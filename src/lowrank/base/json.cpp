@@ -100,8 +100,6 @@ std::string format_json(const Json& value) {
   return sorted.dump(2) + "\n";
 }
 
-std::string format_json_line(const Json& value) {
-  return value.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
-}
+std::string format_json_line(const Json& value) { return value.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n"; }
 
 }  // namespace lowrank

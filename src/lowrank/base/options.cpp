@@ -46,7 +46,8 @@ std::string expectation(const Json& sample) {
 bool same_type(const Json& sample, const Json& value) {
   if (sample.is_boolean()) return value.is_boolean();
   if (sample.is_number_integer()) {
-    return value.is_number_integer() || (value.is_number_float() && value.get<double>() == static_cast<double>(static_cast<int64_t>(value.get<double>())));
+    return value.is_number_integer() ||
+           (value.is_number_float() && value.get<double>() == static_cast<double>(static_cast<int64_t>(value.get<double>())));
   }
   if (sample.is_number()) return value.is_number();
   if (sample.is_array()) return value.is_array();
@@ -77,13 +78,13 @@ std::string Option::limits() const {
 }
 
 void Option::verify(const Json& value, std::string_view origin) const {
-  check(same_type(default_, value), ErrorKind::invalid_argument, origin, "option '{}': expected {}, got {}", name_,
-        expectation(default_), value.dump());
+  check(same_type(default_, value), ErrorKind::invalid_argument, origin, "option '{}': expected {}, got {}", name_, expectation(default_),
+        value.dump());
   const auto verify_one = [&](const Json& item) {
     if (item.is_number()) {
       const double number = item.get<double>();
-      check(number >= low_ && number <= high_, ErrorKind::invalid_argument, origin, "option '{}': expected {}, got {}",
-            name_, limits(), item.dump());
+      check(number >= low_ && number <= high_, ErrorKind::invalid_argument, origin, "option '{}': expected {}, got {}", name_, limits(),
+            item.dump());
     }
     if (item.is_string() && !choices_.empty()) {
       const auto text = item.get<std::string>();
@@ -101,14 +102,14 @@ void Option::verify(const Json& value, std::string_view origin) const {
 void Option::set(const Json& value, std::string_view origin) {
   Json converted = value;
   // A whole number written as 3.0 or 1e3 is still a whole number.
-  if (default_.is_number_integer() && value.is_number_float() && same_type(default_, value)) converted = static_cast<int64_t>(value.get<double>());
+  if (default_.is_number_integer() && value.is_number_float() && same_type(default_, value))
+    converted = static_cast<int64_t>(value.get<double>());
   if (is_list_ && value.is_string()) return set_text(value.get<std::string>(), origin);
   verify(converted, origin);
   try {
     assign_(converted);
   } catch (const nlohmann::json::exception&) {
-    fail(ErrorKind::invalid_argument, origin,
-         fmt::format("option '{}': expected {}, got {}", name_, expectation(default_), value.dump()));
+    fail(ErrorKind::invalid_argument, origin, fmt::format("option '{}': expected {}, got {}", name_, expectation(default_), value.dump()));
   }
   origin_ = origin;
 }

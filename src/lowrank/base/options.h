@@ -23,18 +23,18 @@ namespace lowrank {
 /// One declared option. Names are kebab-case; files may also spell them with underscores.
 class Option {
  public:
-  Option& range(double low, double high);                 // inclusive, numbers only
-  Option& choices(std::vector<std::string> values);       // text only
+  Option& range(double low, double high);            // inclusive, numbers only
+  Option& choices(std::vector<std::string> values);  // text only
   Option& group(std::string title) { return group_ = std::move(title), *this; }
 
   const std::string& name() const { return name_; }
   const std::string& help() const { return help_; }
   const std::string& group() const { return group_; }
-  bool is_flag() const { return is_flag_; }               // a bool: may be given without a value
+  bool is_flag() const { return is_flag_; }  // a bool: may be given without a value
   bool is_list() const { return is_list_; }
   const Json& default_value() const { return default_; }
-  std::string limits() const;                             // "0 to 1", "one of a, b", or ""
-  const std::string& origin() const { return origin_; }   // "built-in", or who set it last
+  std::string limits() const;                            // "0 to 1", "one of a, b", or ""
+  const std::string& origin() const { return origin_; }  // "built-in", or who set it last
 
   Json value() const { return get_(); }
   /// Throws Error{invalid_argument} naming option, origin, what was expected and what came.
@@ -52,7 +52,7 @@ class Option {
   double low_ = -std::numeric_limits<double>::infinity(), high_ = std::numeric_limits<double>::infinity();
   std::vector<std::string> choices_;
   std::function<Json()> get_;
-  std::function<void(const Json&)> assign_;               // throws nlohmann::json::exception on a wrong type
+  std::function<void(const Json&)> assign_;  // throws nlohmann::json::exception on a wrong type
 };
 
 /// Options bound to members of caller-owned structs (which must outlive the table).
@@ -62,7 +62,7 @@ class OptionTable {
   Option& add(std::string name, T& target, std::string help);
 
   const std::vector<Option>& options() const { return options_; }
-  Option* find(std::string_view name);                    // '-' and '_' are the same; nullptr when unknown
+  Option* find(std::string_view name);                        // '-' and '_' are the same; nullptr when unknown
   Option& at(std::string_view name, std::string_view where);  // throws with near misses when unknown
 
   /// Sets every key of `object`; nested objects are not allowed. All problems are reported in one Error{invalid_argument}.

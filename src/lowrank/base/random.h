@@ -15,9 +15,9 @@ class RandomStream {
   RandomStream(uint64_t seed, std::string_view purpose, uint64_t step = 0, uint64_t item = 0);
 
   uint64_t next_u64();
-  double uniform();                     // [0, 1), 53 bits
-  double normal();                      // mean 0, variance 1 (Box-Muller)
-  uint64_t below(uint64_t bound);       // 0 … bound-1, unbiased; bound > 0
+  double uniform();                // [0, 1), 53 bits
+  double normal();                 // mean 0, variance 1 (Box-Muller)
+  uint64_t below(uint64_t bound);  // 0 … bound-1, unbiased; bound > 0
 
   /// 0 … n-1 in random order (Fisher-Yates).
   std::vector<int64_t> permutation(int64_t n);

@@ -46,9 +46,7 @@ void Command::describe(const OptionTable& table) {
   }
 }
 
-void Command::positional(const std::string& name, std::string& target, const std::string& help) {
-  app_->add_option(name, target, help);
-}
+void Command::positional(const std::string& name, std::string& target, const std::string& help) { app_->add_option(name, target, help); }
 
 void Command::on_run(std::function<int()> body) {
   app_->callback([this, body = std::move(body)] {

@@ -52,7 +52,7 @@ class Command {
   std::string name_, config_path_;
   CLI::App* app_;
   bool json_ = false;
-  std::map<std::string, std::string> flags_;         // by option name; holds only what was given after parsing
+  std::map<std::string, std::string> flags_;  // by option name; holds only what was given after parsing
   std::map<std::string, CLI::Option*> registered_;
   Json file_ = Json::object();
   std::set<std::string> known_;

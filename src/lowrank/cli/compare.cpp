@@ -59,7 +59,8 @@ Json resolved(CompareState& state, const std::map<std::string, adapters::Adapter
 void say_run(const study::Run& run, int64_t done, int64_t total, ProgressLine& line) {
   line.clear();
   const char* phase = run.phase == study::RunPhase::search ? "search" : "test";
-  const std::string head = fmt::format("[{}/{}] {:<6} {:<5} learning rate {:<8} seed {}", done, total, phase, run.method, run.learning_rate, run.seed);
+  const std::string head =
+      fmt::format("[{}/{}] {:<6} {:<5} learning rate {:<8} seed {}", done, total, phase, run.method, run.learning_rate, run.seed);
   double best = 0;
   for (const auto& point : run.curve) best = std::max(best, point.validation_score);
   if (run.status != study::RunStatus::ok) {
@@ -73,7 +74,8 @@ void say_run(const study::Run& run, int64_t done, int64_t total, ProgressLine& l
 
 std::filesystem::path recommended_result(const CompareState& state, const study::Study& study, const study::Summary& summary) {
   for (const auto& run : study.runs) {
-    if (run.tested() && run.method == summary.recommendation.method && run.seed == state.train.seed) return study::kept_result(state.out, run);
+    if (run.tested() && run.method == summary.recommendation.method && run.seed == state.train.seed)
+      return study::kept_result(state.out, run);
   }
   return {};
 }
@@ -96,8 +98,11 @@ int finish(const CompareState& state, const study::Study& study, bool json) {
   const auto result = recommended_result(state, study, summary);
   if (!result.empty()) write_file_atomic(std::filesystem::path(state.out) / "recommended.txt", result.string() + "\n");
   if (json) {
-    std::cout << format_json({{"recommended", summary.recommendation.method}, {"reason", summary.recommendation.sentence},
-                              {"result", result.string()}, {"report", report.html.string()}, {"report_json", report.json.string()}});
+    std::cout << format_json({{"recommended", summary.recommendation.method},
+                              {"reason", summary.recommendation.sentence},
+                              {"result", result.string()},
+                              {"report", report.html.string()},
+                              {"report_json", report.json.string()}});
     return 0;
   }
   print_summary(study, summary);
@@ -119,7 +124,8 @@ int run(Command& command, CompareState& state) {
   const PreparedData data = prepare_data(state.model, state.data, line.sink());
   line.clear();
   std::cerr << data.split.report.to_text();
-  study::CompareRequest request{.model = state.model, .out = state.out, .split = &data.split, .options = state.compare, .train = state.train};
+  study::CompareRequest request{
+      .model = state.model, .out = state.out, .split = &data.split, .options = state.compare, .train = state.train};
   request.adapter_for = [&configs](const std::string& method) { return adapters::AdapterConfig::from_json(configs.at(method).to_json()); };
   request.resolved = resolved(state, configs);
   request.title = state.title;
@@ -138,9 +144,10 @@ int run(Command& command, CompareState& state) {
 
 void add_compare(CLI::App& app) {
   auto state = std::make_shared<CompareState>();
-  auto command = std::make_shared<Command>(app, "compare", "which method fits this data?",
-                                           "lowrank compare --model MODEL --data reviews.csv --out study\n"
-                                           "  lowrank compare --model MODEL --data data/ --methods lora,lokr --seeds 5 --rank 8 --out study");
+  auto command =
+      std::make_shared<Command>(app, "compare", "which method fits this data?",
+                                "lowrank compare --model MODEL --data reviews.csv --out study\n"
+                                "  lowrank compare --model MODEL --data data/ --methods lora,lokr --seeds 5 --rank 8 --out study");
   OptionTable table;
   declare_compare(table, *state);
   command->describe(table);

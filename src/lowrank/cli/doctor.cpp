@@ -3,11 +3,10 @@
 #include <ATen/Parallel.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/randn.h>
-#include <torch/version.h>
-
 #include <chrono>
 #include <filesystem>
 #include <iostream>
+#include <torch/version.h>
 
 #include "lowrank/base/error.h"
 #include "lowrank/cli/command.h"
@@ -21,7 +20,8 @@ namespace {
 /// Best of five products [1024, 768]·[768, 768] in GFLOP/s, about what a layer of a small encoder does.
 double matrix_rate(at::ScalarType dtype, c10::Device device) {
   const at::NoGradGuard no_grad;
-  const at::Tensor a = at::randn({1024, 768}, at::TensorOptions(device)).to(dtype), b = at::randn({768, 768}, at::TensorOptions(device)).to(dtype);
+  const at::Tensor a = at::randn({1024, 768}, at::TensorOptions(device)).to(dtype),
+                   b = at::randn({768, 768}, at::TensorOptions(device)).to(dtype);
   double best = 0;
   for (int i = 0; i < 6; ++i) {
     const auto start = std::chrono::steady_clock::now();
@@ -62,7 +62,8 @@ std::vector<std::string> advice(const Json& facts) {
   if (facts["memory_available_bytes"].get<int64_t>() < int64_t{2} << 30) {
     lines.emplace_back("Under 2 GiB of memory is free: close other programs, or use a small --batch-size (lowrank plan says which).");
   }
-  if (facts["disk_free_bytes"].get<int64_t>() < int64_t{1} << 30) lines.emplace_back("Under 1 GiB of disk is free here: write --out elsewhere.");
+  if (facts["disk_free_bytes"].get<int64_t>() < int64_t{1} << 30)
+    lines.emplace_back("Under 1 GiB of disk is free here: write --out elsewhere.");
   return lines;
 }
 

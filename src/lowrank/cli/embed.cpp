@@ -20,7 +20,8 @@ struct EmbedOptions {
 
 void declare(OptionTable& table, EmbedOptions& options) {
   declare(table, options.session);
-  table.add("pooling", options.pooling, "how token states become one vector; auto: as the model folder says").choices({"auto", "mean", "cls"});
+  table.add("pooling", options.pooling, "how token states become one vector; auto: as the model folder says")
+      .choices({"auto", "mean", "cls"});
   table.add("normalise", options.normalise, "scale vectors to unit length; auto: as the model folder says").choices({"auto", "yes", "no"});
 }
 
@@ -61,8 +62,9 @@ void add_embed(CLI::App& app) {
     std::string file;
   };
   auto state = std::make_shared<State>();
-  auto command = std::make_shared<Command>(app, "embed", "sentence vectors for lines of text or JSONL",
-                                           "lowrank embed --model MODEL --json texts.txt\n  echo 'a sentence' | lowrank embed --model MODEL --json");
+  auto command =
+      std::make_shared<Command>(app, "embed", "sentence vectors for lines of text or JSONL",
+                                "lowrank embed --model MODEL --json texts.txt\n  echo 'a sentence' | lowrank embed --model MODEL --json");
   declare(state->table, state->options);
   command->describe(state->table);
   command->positional("file", state->file, "lines of text or JSONL; standard input when absent");

@@ -51,7 +51,9 @@ void add_eval(CLI::App& app) {
                                            "lowrank eval --model MODEL --adapter run/adapter --data test.csv");
   declare(state->table, state->options.session);
   state->table.add("data", state->options.data.data, "file of labelled text (JSON lines, CSV, TSV)").group("Data");
-  state->table.add("format", state->options.data.format, "what the file is; auto goes by its ending").choices({"auto", "jsonl", "csv", "tsv"}).group("Data");
+  state->table.add("format", state->options.data.format, "what the file is; auto goes by its ending")
+      .choices({"auto", "jsonl", "csv", "tsv"})
+      .group("Data");
   state->table.add("text-column", state->options.data.text_column, "column with the text").group("Data");
   state->table.add("text-pair-column", state->options.data.text_pair_column, "column with the second text, for pairs").group("Data");
   state->table.add("label-column", state->options.data.label_column, "column with the label").group("Data");

@@ -1,6 +1,5 @@
 // lowrank inspect: what a file or folder is, and what would not load.
 #include <ATen/core/grad_mode.h>
-
 #include <filesystem>
 #include <iostream>
 #include <map>
@@ -43,16 +42,21 @@ Json describe_file(const fs::path& path) {
     bytes += static_cast<int64_t>(tensor.bytes.size());
     elements += tensor.numel();
   }
-  return {{"container", "safetensors"}, {"dialect", dialect_of(file.tensors())}, {"tensors", file.tensors().size()},
-          {"elements", elements}, {"bytes", bytes}, {"dtypes", dtypes}, {"metadata", file.metadata()}};
+  return {{"container", "safetensors"},
+          {"dialect", dialect_of(file.tensors())},
+          {"tensors", file.tensors().size()},
+          {"elements", elements},
+          {"bytes", bytes},
+          {"dtypes", dtypes},
+          {"metadata", file.metadata()}};
 }
 
 /// Rank, scale and tensor norms of one adapted module; the size of the update relative to W when the base is at hand.
 Json describe_module(const adapters::AdapterConfig& config, const adapters::Attached& module) {
   const at::NoGradGuard no_grad;
   const auto shape = module.host->shape();
-  Json row = {{"module", module.module}, {"kind", shape.kind}, {"out", shape.out}, {"in", shape.in}, {"rank", module.options.rank},
-              {"alpha", module.options.alpha}};
+  Json row = {{"module", module.module}, {"kind", shape.kind},          {"out", shape.out},
+              {"in", shape.in},          {"rank", module.options.rank}, {"alpha", module.options.alpha}};
   row["scale"] = config.method->effective_scale(module.options, shape);
   for (const auto& parameter : module.adapter->named_parameters()) row["norms"][parameter.key()] = parameter.value().norm().item<double>();
   const at::Tensor w = module.host->matrix().to(at::kFloat);
@@ -104,7 +108,9 @@ void print_modules(const Json& modules) {
 void print(const Json& facts) {
   for (const auto& [key, value] : facts.items()) {
     if (key == "modules") continue;
-    const std::string text = value.is_string() ? value.get<std::string>() : key == "bytes" ? bytes_text(value.get<int64_t>()) : value.dump();
+    const std::string text = value.is_string() ? value.get<std::string>()
+                             : key == "bytes"  ? bytes_text(value.get<int64_t>())
+                                               : value.dump();
     std::cout << fmt::format("{:<20}{}\n", key, text);
   }
   if (facts.contains("modules")) print_modules(facts["modules"]);

@@ -1,9 +1,8 @@
 // lowrank, before libtorch is there: sets what libtorch reads while it is loaded, then becomes lowrank-main, which lies beside it.
-#include <unistd.h>
-
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <unistd.h>
 
 // libtorch's threads wait for one another in busy loops of some milliseconds. With other work on the machine each wait costs a time
 // slice, and two threads are slower than one; threads that sleep at once are slow on a quiet machine. So: short loops, then sleep.

@@ -1,8 +1,7 @@
 // lowrank: the program. Each verb is a file of this folder; verbs.def lists them.
-#include <c10/util/Exception.h>
-
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <c10/util/Exception.h>
 #include <iostream>
 #include <new>
 #include <vector>
@@ -32,7 +31,8 @@ void require_verb(int argc, char** argv) {
   };
   if (argc < 2 || argv[1][0] == '-' || std::find(verbs.begin(), verbs.end(), argv[1]) != verbs.end()) return;
   lowrank::fail(lowrank::ErrorKind::invalid_argument, "lowrank",
-                fmt::format("expected a verb, got '{}'{}", argv[1], lowrank::did_you_mean(argv[1], verbs)), "lowrank --help lists the verbs");
+                fmt::format("expected a verb, got '{}'{}", argv[1], lowrank::did_you_mean(argv[1], verbs)),
+                "lowrank --help lists the verbs");
 }
 
 int run(CLI::App& app, int argc, char** argv) {
@@ -65,10 +65,11 @@ int main(int argc, char** argv) {
   CLI::App app{"lowrank adapts pretrained models with LoRA, DoRA, LoKr and their relatives, and tells which one fits your data."};
   app.set_version_flag("--version", "lowrank " LOWRANK_VERSION);
   app.require_subcommand(1);
-  app.footer("Examples:\n"
-             "  lowrank compare --model MODEL --data reviews.csv --out study       which method fits this data?\n"
-             "  lowrank train --model MODEL --data reviews.csv --method dora --out run\n"
-             "  lowrank predict --model MODEL --adapter run/adapter --json texts.txt");
+  app.footer(
+      "Examples:\n"
+      "  lowrank compare --model MODEL --data reviews.csv --out study       which method fits this data?\n"
+      "  lowrank train --model MODEL --data reviews.csv --method dora --out run\n"
+      "  lowrank predict --model MODEL --adapter run/adapter --json texts.txt");
   lowrank::cli::show_log_notices();
 #define LOWRANK_VERB(name) lowrank::cli::add_##name(app);
 #include "lowrank/cli/verbs.def"

@@ -1,6 +1,5 @@
 // lowrank merge: an adapter folded into its model, as a folder that needs no adapter.
 #include <ATen/core/grad_mode.h>
-
 #include <filesystem>
 #include <iostream>
 
@@ -46,8 +45,10 @@ int run(const MergeOptions& options, bool json) {
   AtomicFolder folder(options.out);
   models::save_text_model(folder.path(), *session.model, options.session.model);
   write_file_atomic(folder.path() / "lowrank.json",
-                    format_json({{"format", 1}, {"merged_from", {{"model", options.session.model}, {"adapter", options.session.adapter}}},
-                                 {"max_length", session.tokenizer.max_length()}, {"labels", session.model->head().labels}}));
+                    format_json({{"format", 1},
+                                 {"merged_from", {{"model", options.session.model}, {"adapter", options.session.adapter}}},
+                                 {"max_length", session.tokenizer.max_length()},
+                                 {"labels", session.model->head().labels}}));
   folder.commit();
   if (json) {
     std::cout << format_json({{"saved", options.out}, {"merged_layers", merged}, {"relative_difference", moved}});

@@ -1,7 +1,6 @@
 // lowrank predict: a label, its scores and the logits for each line of text.
 #include <ATen/ops/sigmoid.h>
 #include <ATen/ops/softmax.h>
-
 #include <algorithm>
 #include <iostream>
 

@@ -10,7 +10,8 @@ namespace {
 
 void declare_run(OptionTable& table, RunOptions& options) {
   std::vector<std::string> methods = {"none", "full"};
-  for (const auto* method : adapters::methods()) methods.insert(methods.begin() + static_cast<long>(methods.size()) - 2, std::string(method->name()));
+  for (const auto* method : adapters::methods())
+    methods.insert(methods.begin() + static_cast<long>(methods.size()) - 2, std::string(method->name()));
   table.add("model", options.model, "model folder (config.json, model.safetensors, tokenizer.json)").group("Model");
   table.add("method", options.method, "how to adapt; none: the head alone, full: all weights").choices(methods).group("Method");
   table.add("out", options.out, "folder for the result").group("Model");

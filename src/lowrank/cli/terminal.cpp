@@ -1,12 +1,11 @@
 #include "lowrank/cli/terminal.h"
 
-#include <csignal>
-#include <sys/ioctl.h>
-#include <unistd.h>
-
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <iostream>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "lowrank/base/error.h"
 

@@ -37,8 +37,8 @@ Texts read_texts(const std::string& path, const text::Tokenizer& tokenizer) {
     texts.dataset.examples.push_back(std::move(encoded.example));
   }
   if (texts.truncated > 0) {
-    log(LogLevel::warning, "texts", fmt::format("{} of {} texts are longer than {} tokens and were cut", texts.truncated,
-                                                texts.rows.size(), tokenizer.max_length()));
+    log(LogLevel::warning, "texts",
+        fmt::format("{} of {} texts are longer than {} tokens and were cut", texts.truncated, texts.rows.size(), tokenizer.max_length()));
   }
   return texts;
 }

@@ -10,8 +10,8 @@
 namespace lowrank::cli {
 
 struct Texts {
-  std::vector<data::Row> rows;   // in input order; labels, where the input has them, are ignored
-  data::Dataset dataset;         // the same, tokenized
+  std::vector<data::Row> rows;  // in input order; labels, where the input has them, are ignored
+  data::Dataset dataset;        // the same, tokenized
   int64_t truncated = 0;
 };
 

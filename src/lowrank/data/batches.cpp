@@ -25,9 +25,7 @@ void append_sequence(Batch& batch, std::span<const int32_t> ids, std::span<const
 
 void append_target(Batch& batch, const Example& example, const Dataset& dataset) {
   switch (dataset.task) {
-    case Task::single_label:
-      batch.labels.push_back(example.labels.front());
-      break;
+    case Task::single_label: batch.labels.push_back(example.labels.front()); break;
     case Task::multi_label: {
       const size_t row = batch.targets.size();
       batch.targets.resize(row + static_cast<size_t>(dataset.classes));
@@ -35,9 +33,7 @@ void append_target(Batch& batch, const Example& example, const Dataset& dataset)
       break;
     }
     case Task::regression:
-    case Task::embedding:
-      batch.targets.push_back(example.value);
-      break;
+    case Task::embedding: batch.targets.push_back(example.value); break;
   }
 }
 
@@ -67,18 +63,15 @@ Batch collate(const Dataset& dataset, std::span<const int64_t> indices) {
 }
 
 Batcher::Batcher(const Dataset& dataset, BatchOptions options) : dataset_(dataset), options_(options) {
-  check(options.batch_size >= 1, ErrorKind::invalid_argument, "batches", "expected a batch size of at least 1, got {}",
-        options.batch_size);
+  check(options.batch_size >= 1, ErrorKind::invalid_argument, "batches", "expected a batch size of at least 1, got {}", options.batch_size);
   check(dataset.size() > 0, ErrorKind::invalid_argument, "batches", "expected at least one training row, got none");
 }
 
 int64_t Batcher::batches_per_epoch() const { return (dataset_.size() + options_.batch_size - 1) / options_.batch_size; }
 
 std::vector<int64_t> Batcher::order(int64_t epoch) const {
-  auto order =
-      options_.shuffle
-          ? RandomStream(options_.seed, "data order", static_cast<uint64_t>(epoch)).permutation(dataset_.size())
-          : in_order(dataset_.size());
+  auto order = options_.shuffle ? RandomStream(options_.seed, "data order", static_cast<uint64_t>(epoch)).permutation(dataset_.size())
+                                : in_order(dataset_.size());
   return options_.bucket_by_length ? bucketed(std::move(order), epoch) : order;
 }
 
@@ -102,8 +95,8 @@ std::vector<int64_t> Batcher::bucketed(std::vector<int64_t> order, int64_t epoch
 }
 
 Batch Batcher::batch(int64_t epoch, int64_t index) const {
-  check(index >= 0 && index < batches_per_epoch(), ErrorKind::invalid_argument, "batches",
-        "expected batch 0 to {}, got {}", batches_per_epoch() - 1, index);
+  check(index >= 0 && index < batches_per_epoch(), ErrorKind::invalid_argument, "batches", "expected batch 0 to {}, got {}",
+        batches_per_epoch() - 1, index);
   if (cached_epoch_ != epoch) {
     cached_order_ = order(epoch);
     cached_epoch_ = epoch;

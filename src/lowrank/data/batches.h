@@ -17,8 +17,8 @@ struct Batch {
   std::vector<int32_t> offsets = {0};             // [S+1]: sequence s is [offsets[s], offsets[s+1])
   int32_t longest = 0;                            // of its sequences
   std::vector<int64_t> labels;                    // [B] class numbers (single_label), else empty
-  std::vector<float> targets;    // [B*C] 0 or 1 (multi_label), [B] values (regression, embedding), else empty
-  std::vector<int64_t> samples;  // [B] Example::id
+  std::vector<float> targets;                     // [B*C] 0 or 1 (multi_label), [B] values (regression, embedding), else empty
+  std::vector<int64_t> samples;                   // [B] Example::id
 
   int64_t size() const { return static_cast<int64_t>(samples.size()); }           // B
   int64_t sequences() const { return static_cast<int64_t>(offsets.size()) - 1; }  // S

@@ -98,12 +98,10 @@ std::vector<bool> leaked_rows(const Collection& collection) {
 
 void check_labels(const Collection& collection, Task task, const LabelSet& labels) {
   if (task == Task::single_label) {
-    check(labels.size() >= 2, ErrorKind::invalid_argument, "data",
-          "expected at least two different labels in the training rows, got {}{}", labels.size(),
-          labels.names.empty() ? "" : fmt::format(": '{}'", labels.names.front()));
+    check(labels.size() >= 2, ErrorKind::invalid_argument, "data", "expected at least two different labels in the training rows, got {}{}",
+          labels.size(), labels.names.empty() ? "" : fmt::format(": '{}'", labels.names.front()));
   }
-  check(task != Task::multi_label || labels.size() > 0, ErrorKind::invalid_argument, "data",
-        "no training row has a label");
+  check(task != Task::multi_label || labels.size() > 0, ErrorKind::invalid_argument, "data", "no training row has a label");
   Problems problems(ErrorKind::file_format, "data");
   for (size_t row = 0; row < collection.rows.size(); ++row) {
     if (auto problem = label_problem(collection.rows[row], task, labels); !problem.empty()) {

@@ -19,9 +19,8 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 7> kPairs = 
                                                                                   {"question1", "question2"},
                                                                                   {"question", "sentence"},
                                                                                   {"anchor", "positive"}}};
-constexpr std::array<std::string_view, 12> kTexts = {"text",   "sentence", "content", "description",
-                                                     "review", "comment",  "message", "document",
-                                                     "body",   "question", "tweet",   "utterance"};
+constexpr std::array<std::string_view, 12> kTexts = {"text",    "sentence", "content", "description", "review", "comment",
+                                                     "message", "document", "body",    "question",    "tweet",  "utterance"};
 constexpr std::array<std::string_view, 11> kLabels = {"label", "labels", "class",     "category", "section", "target",
                                                       "score", "intent", "sentiment", "topic",    "tags"};
 
@@ -41,12 +40,10 @@ std::string find_first(const std::vector<std::string>& names, const Usual& usual
   return {};
 }
 
-void require(const std::vector<std::string>& names, const std::string& wanted, const char* option,
-             std::string_view where) {
+void require(const std::vector<std::string>& names, const std::string& wanted, const char* option, std::string_view where) {
   if (wanted.empty() || std::find(names.begin(), names.end(), wanted) != names.end()) return;
   fail(ErrorKind::invalid_argument, where,
-       fmt::format("expected a column '{}' ({}), got columns: {}{}", wanted, option, fmt::join(names, ", "),
-                   did_you_mean(wanted, names)));
+       fmt::format("expected a column '{}' ({}), got columns: {}{}", wanted, option, fmt::join(names, ", "), did_you_mean(wanted, names)));
 }
 
 void refuse_repeats(const std::vector<std::string>& names, std::string_view where) {
@@ -80,8 +77,7 @@ Columns detect_columns(const std::vector<std::string>& names, const TableOptions
   if (columns.text.empty() && columns.text_pair.empty()) detect_texts(columns, names);
   if (columns.text.empty()) columns.text = find_first(names, kTexts);
   if (columns.text.empty()) {
-    fail(ErrorKind::file_format, where,
-         fmt::format("no column with a usual name for text among: {}", fmt::join(names, ", ")),
+    fail(ErrorKind::file_format, where, fmt::format("no column with a usual name for text among: {}", fmt::join(names, ", ")),
          "name it with --text-column (the first line of a CSV or TSV file holds the column names)");
   }
   if (columns.label.empty()) {
@@ -89,8 +85,7 @@ Columns detect_columns(const std::vector<std::string>& names, const TableOptions
     if (!columns.label.empty()) columns.detected.push_back(fmt::format("label column '{}'", columns.label));
   }
   if (columns.label.empty() && options.labels_required) {
-    fail(ErrorKind::file_format, where,
-         fmt::format("no column with a usual name for labels among: {}", fmt::join(names, ", ")),
+    fail(ErrorKind::file_format, where, fmt::format("no column with a usual name for labels among: {}", fmt::join(names, ", ")),
          "name it with --label-column");
   }
   for (const auto& name : names) {

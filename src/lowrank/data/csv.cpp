@@ -8,8 +8,7 @@ namespace {
 
 class CsvReader {
  public:
-  CsvReader(std::string_view text, char separator, std::string_view where)
-      : text_(text), where_(where), separator_(separator) {}
+  CsvReader(std::string_view text, char separator, std::string_view where) : text_(text), where_(where), separator_(separator) {}
 
   CsvTable read() {
     CsvTable table;
@@ -63,8 +62,7 @@ class CsvReader {
       } else {
         ++at_;
         check(at_line_end() || text_[at_] == separator_, ErrorKind::file_format, where_,
-              "line {}: expected '{}' or the end of the line after a closing quote, got '{}'", line_, separator_,
-              text_.substr(at_, 1));
+              "line {}: expected '{}' or the end of the line after a closing quote, got '{}'", line_, separator_, text_.substr(at_, 1));
         return field;
       }
     }
@@ -92,9 +90,7 @@ std::string tsv_field(std::string_view raw) {
 
 }  // namespace
 
-CsvTable parse_csv(std::string_view text, char separator, std::string_view where) {
-  return CsvReader(text, separator, where).read();
-}
+CsvTable parse_csv(std::string_view text, char separator, std::string_view where) { return CsvReader(text, separator, where).read(); }
 
 CsvTable parse_tsv(std::string_view text) {
   CsvTable table;

@@ -22,7 +22,7 @@ struct Example {
   std::vector<int32_t> pair_ids;       // embedding only: the second text, a sequence of its own
   std::vector<int64_t> labels;         // class numbers: one (single_label), any (multi_label), none otherwise
   float value = 0;                     // regression: the label; embedding: the wanted similarity
-  int64_t id = 0;  // stable: the row's place in the files, train first; the item of every random stream
+  int64_t id = 0;                      // stable: the row's place in the files, train first; the item of every random stream
 
   int64_t length() const { return static_cast<int64_t>(ids.size() + pair_ids.size()); }
 };
@@ -53,7 +53,7 @@ struct Evaluation {
   Dataset dataset;
   DataReport report;
 };
-Evaluation prepare_evaluation(const std::filesystem::path& file, const DataOptions& options, Task task,
-                              const LabelSet& labels, text::Tokenizer& tokenizer, const ProgressSink& progress = {});
+Evaluation prepare_evaluation(const std::filesystem::path& file, const DataOptions& options, Task task, const LabelSet& labels,
+                              text::Tokenizer& tokenizer, const ProgressSink& progress = {});
 
 }  // namespace lowrank::data

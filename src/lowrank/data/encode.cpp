@@ -35,8 +35,8 @@ EncodedRow encode_row(const Row& row, Task task, const text::Tokenizer& tokenize
 
 }  // namespace
 
-std::vector<EncodedRow> encode_rows(std::span<const Row> rows, Task task, const text::Tokenizer& tokenizer,
-                                    int64_t threads, const ProgressSink& progress) {
+std::vector<EncodedRow> encode_rows(std::span<const Row> rows, Task task, const text::Tokenizer& tokenizer, int64_t threads,
+                                    const ProgressSink& progress) {
   std::vector<EncodedRow> encoded(rows.size());
   std::atomic<size_t> next = 0;
   const auto report = [&](size_t done) {

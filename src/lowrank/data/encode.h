@@ -15,7 +15,7 @@ struct EncodedRow {
 };
 
 /// In row order whatever the number of threads (0: one a processor). Progress is reported from the calling thread.
-std::vector<EncodedRow> encode_rows(std::span<const Row> rows, Task task, const text::Tokenizer& tokenizer,
-                                    int64_t threads, const ProgressSink& progress);
+std::vector<EncodedRow> encode_rows(std::span<const Row> rows, Task task, const text::Tokenizer& tokenizer, int64_t threads,
+                                    const ProgressSink& progress);
 
 }  // namespace lowrank::data

@@ -23,14 +23,10 @@ bool parse_whole(std::string_view text, int64_t& number) {
 
 std::string_view to_string(Task task) {
   switch (task) {
-    case Task::single_label:
-      return "single_label";
-    case Task::multi_label:
-      return "multi_label";
-    case Task::regression:
-      return "regression";
-    case Task::embedding:
-      return "embedding";
+    case Task::single_label: return "single_label";
+    case Task::multi_label: return "multi_label";
+    case Task::regression: return "regression";
+    case Task::embedding: return "embedding";
   }
   return "single_label";
 }

@@ -1,9 +1,8 @@
 #include "lowrank/data/normalize.h"
 
-#include <utf8proc.h>
-
 #include <cstdlib>
 #include <memory>
+#include <utf8proc.h>
 
 #include "lowrank/base/error.h"
 #include "lowrank/text/utf8.h"
@@ -22,8 +21,8 @@ std::string fold(std::string_view text) {
   }
   constexpr auto kNfkcCasefold = static_cast<utf8proc_option_t>(UTF8PROC_COMPOSE | UTF8PROC_COMPAT | UTF8PROC_CASEFOLD);
   utf8proc_uint8_t* mapped = nullptr;
-  const auto length = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
-                                   static_cast<utf8proc_ssize_t>(text.size()), &mapped, kNfkcCasefold);
+  const auto length = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()), static_cast<utf8proc_ssize_t>(text.size()),
+                                   &mapped, kNfkcCasefold);
   const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(mapped, &std::free);
   check(length >= 0, ErrorKind::file_format, "normalize", "expected UTF-8 text: {}", utf8proc_errmsg(length));
   return std::string(reinterpret_cast<const char*>(mapped), static_cast<size_t>(length));

@@ -23,9 +23,8 @@ fs::path find_part(const fs::path& folder, const std::vector<std::string>& stems
   }
   if (found.empty()) return {};
   std::sort(found.begin(), found.end());
-  check(found.size() == 1, ErrorKind::invalid_argument, folder.string(),
-        "expected one {} file, got {} and {} (name it with --{}-file)", stems.front(), found[0].string(),
-        found.back().string(), stems.front());
+  check(found.size() == 1, ErrorKind::invalid_argument, folder.string(), "expected one {} file, got {} and {} (name it with --{}-file)",
+        stems.front(), found[0].string(), found.back().string(), stems.front());
   return folder / found.front();
 }
 
@@ -44,27 +43,22 @@ void declare(OptionTable& table, DataOptions& options) {
   const auto add = [&table](const char* name, auto& target, const char* help) -> Option& {
     return table.add(name, target, help).group("Data");
   };
-  add("data", options.data,
-      "file of labelled text (JSON lines, CSV, TSV), or folder with train.*, validation.*, test.*");
+  add("data", options.data, "file of labelled text (JSON lines, CSV, TSV), or folder with train.*, validation.*, test.*");
   add("train-file", options.train_file, "training rows, instead of --data");
   add("validation-file", options.validation_file, "validation rows; else split off the training rows");
   add("test-file", options.test_file, "test rows; else split off the training rows");
-  add("format", options.format, "what the files are; auto goes by their ending")
-      .choices({"auto", "jsonl", "csv", "tsv"});
+  add("format", options.format, "what the files are; auto goes by their ending").choices({"auto", "jsonl", "csv", "tsv"});
   add("text-column", options.text_column, "column with the text; found by its usual names when not given");
   add("text-pair-column", options.text_pair_column, "column with the second text, for pairs");
   add("label-column", options.label_column, "column with the label; found by its usual names when not given");
   add("label-separator", options.label_separator, "splits a cell into several labels, such as '|'");
   add("task", options.task, "what to learn; auto looks at the labels")
       .choices({"auto", "single_label", "multi_label", "regression", "embedding"});
-  add("validation-fraction", options.validation_fraction, "share split off for validation when no file is given")
-      .range(0, 0.9);
+  add("validation-fraction", options.validation_fraction, "share split off for validation when no file is given").range(0, 0.9);
   add("test-fraction", options.test_fraction, "share split off for testing when no file is given").range(0, 0.9);
   add("split-seed", options.split_seed, "which rows are split off").range(0, 9007199254740992.0);
-  add("max-length", options.max_length, "tokens of a text, special tokens included; longer texts are cut")
-      .range(4, 1 << 20);
-  add("leakage", options.leakage,
-      "text that is in two of train, validation and test: refuse, drop it from training, or allow it")
+  add("max-length", options.max_length, "tokens of a text, special tokens included; longer texts are cut").range(4, 1 << 20);
+  add("leakage", options.leakage, "text that is in two of train, validation and test: refuse, drop it from training, or allow it")
       .choices({"error", "drop", "allow"});
 }
 
@@ -87,7 +81,8 @@ std::vector<DataFile> locate_files(const DataOptions& options) {
   std::erase_if(files, [](const DataFile& file) { return file.path.empty(); });
   for (const auto& file : files) {
     if (!fs::exists(file.path)) {
-      fail(ErrorKind::io, "data", fmt::format("no such file: {}", file.path.string()), "--data takes a file, or a folder with train.*, validation.*, test.*");
+      fail(ErrorKind::io, "data", fmt::format("no such file: {}", file.path.string()),
+           "--data takes a file, or a folder with train.*, validation.*, test.*");
     }
   }
   return files;

@@ -23,8 +23,7 @@ struct Tables {
 void append(Tables& tables, Table table, const DataFile& file, DataReport& report) {
   tables.given[static_cast<size_t>(file.part)] = true;
   tables.has_label_lists |= table.has_label_lists;
-  report.files.push_back(
-      {file.path.string(), table.format, file.part, static_cast<int64_t>(table.rows.size()), table.blank_lines});
+  report.files.push_back({file.path.string(), table.format, file.part, static_cast<int64_t>(table.rows.size()), table.blank_lines});
   const std::string name = file.path.filename().string();
   for (auto& row : table.rows) {
     tables.rows.places.push_back(fmt::format("{}:{}", name, row.line));
@@ -55,8 +54,8 @@ Tables read_files(const std::vector<DataFile>& files, const DataOptions& options
 /// Deals training rows to the parts that have no file of their own.
 void split_missing(Tables& tables, Task task, const DataOptions& options, DataReport& report) {
   const auto share = [&](Part part, double fraction) { return tables.given[static_cast<size_t>(part)] ? 0 : fraction; };
-  const SplitOptions split{share(Part::validation, options.validation_fraction),
-                           share(Part::test, options.test_fraction), static_cast<uint64_t>(options.split_seed)};
+  const SplitOptions split{share(Part::validation, options.validation_fraction), share(Part::test, options.test_fraction),
+                           static_cast<uint64_t>(options.split_seed)};
   if (split.validation_fraction + split.test_fraction == 0) return;
   report.was_split = true;
   report.split_seed = options.split_seed;
@@ -83,9 +82,8 @@ void mend_leakage(Collection& rows, const DataOptions& options, DataReport& repo
   if (options.leakage == "error") {
     const auto& first = report.leaks.front();
     fail(ErrorKind::invalid_argument, "data",
-         fmt::format(
-             "expected train, validation and test to share no text, got {} texts in two of them, such as \"{}\" at {}",
-             report.leaked_texts, first.text, fmt::join(first.places, ", ")),
+         fmt::format("expected train, validation and test to share no text, got {} texts in two of them, such as \"{}\" at {}",
+                     report.leaked_texts, first.text, fmt::join(first.places, ", ")),
          "--leakage drop leaves the training copies out; --leakage allow keeps them, and the scores will flatter");
   }
   const auto drop = leaked_rows(rows);
@@ -133,9 +131,8 @@ void warn_of_few(const Collection& rows, DataReport& report) {
     if (few.empty()) continue;
     const auto number = static_cast<int64_t>(few.size());
     few.resize(std::min<size_t>(few.size(), 5));
-    report.warnings.push_back(fmt::format("{} with {} {} rows: {}{}", counted(number, "label"),
-                                          part == Part::train ? "fewer than 5" : "no", to_string(part),
-                                          fmt::join(few, ", "), number > 5 ? ", …" : ""));
+    report.warnings.push_back(fmt::format("{} with {} {} rows: {}{}", counted(number, "label"), part == Part::train ? "fewer than 5" : "no",
+                                          to_string(part), fmt::join(few, ", "), number > 5 ? ", …" : ""));
   }
 }
 
@@ -161,8 +158,7 @@ void note_truncated(const Collection& rows, const std::vector<EncodedRow>& encod
     if (kept < full) report.truncated.push_back({rows.places[i], full, full - kept});
   }
   report.truncated_rows = static_cast<int64_t>(report.truncated.size());
-  std::stable_sort(report.truncated.begin(), report.truncated.end(),
-                   [](const auto& a, const auto& b) { return a.tokens > b.tokens; });
+  std::stable_sort(report.truncated.begin(), report.truncated.end(), [](const auto& a, const auto& b) { return a.tokens > b.tokens; });
   report.truncated.resize(std::min(report.truncated.size(), DataReport::kListed));
 }
 
@@ -179,8 +175,8 @@ void note_lengths(const Collection& rows, const std::vector<EncodedRow>& encoded
 }
 
 /// Tokenizes the rows into one data set a part and completes the report.
-std::array<Dataset, 3> finish(const Collection& rows, const DataOptions& options, const LabelSet& labels,
-                              text::Tokenizer& tokenizer, const ProgressSink& progress, DataReport& report) {
+std::array<Dataset, 3> finish(const Collection& rows, const DataOptions& options, const LabelSet& labels, text::Tokenizer& tokenizer,
+                              const ProgressSink& progress, DataReport& report) {
   const Task task = report.task;
   check_labels(rows, task, labels);
   count_labels(rows, labels, report);
@@ -212,8 +208,8 @@ Split prepare(const DataOptions& options, text::Tokenizer& tokenizer, const Prog
   DataReport& report = split.report;
   Tables tables = read_files(locate_files(options), options, report);
   report.task_detected = options.task == "auto";
-  report.task = report.task_detected ? detect_task(tables.rows.rows, tables.has_label_lists, report.files.front().path)
-                                     : parse_task(options.task);
+  report.task =
+      report.task_detected ? detect_task(tables.rows.rows, tables.has_label_lists, report.files.front().path) : parse_task(options.task);
   check(report.task != Task::embedding || !report.text_pair_column.empty(), ErrorKind::invalid_argument, "data",
         "task embedding needs two texts a row: name the second with --text-pair-column");
   split_missing(tables, report.task, options, report);
@@ -227,8 +223,8 @@ Split prepare(const DataOptions& options, text::Tokenizer& tokenizer, const Prog
   return split;
 }
 
-Evaluation prepare_evaluation(const std::filesystem::path& file, const DataOptions& options, Task task,
-                              const LabelSet& labels, text::Tokenizer& tokenizer, const ProgressSink& progress) {
+Evaluation prepare_evaluation(const std::filesystem::path& file, const DataOptions& options, Task task, const LabelSet& labels,
+                              text::Tokenizer& tokenizer, const ProgressSink& progress) {
   Evaluation evaluation;
   DataOptions how = options;
   how.task = to_string(task);

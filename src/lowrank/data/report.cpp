@@ -51,9 +51,7 @@ Json to_json(const LengthStats& stats) {
 
 }  // namespace
 
-std::string counted(int64_t number, std::string_view noun) {
-  return fmt::format("{} {}{}", number, noun, number == 1 ? "" : "s");
-}
+std::string counted(int64_t number, std::string_view noun) { return fmt::format("{} {}{}", number, noun, number == 1 ? "" : "s"); }
 
 LengthStats summarize_lengths(std::span<const TokenCount> counts) {
   LengthStats stats;
@@ -100,11 +98,8 @@ Json DataReport::to_json() const {
                              {"rows", file.rows},
                              {"blank_lines", file.blank_lines}});
   }
-  json["columns"] = {{"text", text_column},
-                     {"text_pair", text_pair_column},
-                     {"label", label_column},
-                     {"detected", detected},
-                     {"unused", unused_columns}};
+  json["columns"] = {
+      {"text", text_column}, {"text_pair", text_pair_column}, {"label", label_column}, {"detected", detected}, {"unused", unused_columns}};
   if (was_split) json["split_seed"] = split_seed;
   json["labels"] = Json::array();
   for (const auto& [label, rows] : labels) {
@@ -114,8 +109,7 @@ Json DataReport::to_json() const {
     json["lengths"][std::string(to_string(part))] = data::to_json(lengths[static_cast<size_t>(part)]);
   }
   json["histogram"] = Json::array();
-  for (const auto& bin : histogram)
-    json["histogram"].push_back({{"low", bin.low}, {"high", bin.high}, {"rows", bin.rows}});
+  for (const auto& bin : histogram) json["histogram"].push_back({{"low", bin.low}, {"high", bin.high}, {"rows", bin.rows}});
   json["truncated"] = {{"rows", truncated_rows}, {"longest", Json::array()}};
   for (const auto& row : truncated) {
     json["truncated"]["longest"].push_back({{"place", row.place}, {"tokens", row.tokens}, {"cut", row.cut}});

@@ -52,12 +52,12 @@ void list_sources(std::string& out, const DataReport& report) {
 }
 
 void list_lengths(std::string& out, const DataReport& report) {
-  out += fmt::format("\n  {:<12}{:>9}{:>12}{:>8}{:>7}{:>8}{:>7}{:>7}{:>9}\n", "tokens", "rows", "tokens", "mean", "min",
-                     "median", "p95", "max", "cut rows");
+  out += fmt::format("\n  {:<12}{:>9}{:>12}{:>8}{:>7}{:>8}{:>7}{:>7}{:>9}\n", "tokens", "rows", "tokens", "mean", "min", "median", "p95",
+                     "max", "cut rows");
   for (const Part part : {Part::train, Part::validation, Part::test}) {
     const auto& stats = report.lengths[static_cast<size_t>(part)];
-    out += fmt::format("  {:<12}{:>9}{:>12}{:>8.1f}{:>7}{:>8}{:>7}{:>7}{:>9}\n", to_string(part), stats.rows,
-                       stats.tokens, stats.mean, stats.min, stats.median, stats.p95, stats.max, stats.truncated_rows);
+    out += fmt::format("  {:<12}{:>9}{:>12}{:>8.1f}{:>7}{:>8}{:>7}{:>7}{:>9}\n", to_string(part), stats.rows, stats.tokens, stats.mean,
+                       stats.min, stats.median, stats.p95, stats.max, stats.truncated_rows);
   }
   int64_t most = 1;
   for (const auto& bin : report.histogram) most = std::max(most, bin.rows);
@@ -73,8 +73,7 @@ void list_labels(std::string& out, const DataReport& report) {
   if (report.labels.empty()) return;
   const auto& first = report.labels.front().rows;
   if (std::all_of(report.labels.begin(), report.labels.end(), [&](const auto& item) { return item.rows == first; })) {
-    out += fmt::format("\n  labels      each with {} training, {} validation, {} test rows\n", first[0], first[1],
-                       first[2]);
+    out += fmt::format("\n  labels      each with {} training, {} validation, {} test rows\n", first[0], first[1], first[2]);
     std::vector<std::string> names;
     for (const auto& item : report.labels) names.push_back(item.label);
     return wrapped(out, "", names);
@@ -91,14 +90,12 @@ void list_labels(std::string& out, const DataReport& report) {
   if (report.labels.size() > shown) out += fmt::format("  … and {} more labels\n", report.labels.size() - shown);
 }
 
-void repeats(std::string& out, std::string_view name, const std::string& summary,
-             const std::vector<RepeatedText>& texts) {
+void repeats(std::string& out, std::string_view name, const std::string& summary, const std::vector<RepeatedText>& texts) {
   line(out, name, summary);
   constexpr size_t kShown = 3;
   for (size_t i = 0; i < std::min(texts.size(), kShown); ++i) {
     line(out, "",
-         fmt::format("  \"{}\" ({}) at {}", texts[i].text,
-                     first_items(texts[i].labels, static_cast<int64_t>(texts[i].labels.size())),
+         fmt::format("  \"{}\" ({}) at {}", texts[i].text, first_items(texts[i].labels, static_cast<int64_t>(texts[i].labels.size())),
                      first_items(texts[i].places, texts[i].rows)));
   }
 }
@@ -111,14 +108,12 @@ void list_checks(std::string& out, const DataReport& report) {
     for (const auto& stats : report.lengths) tokens += stats.cut_tokens;
     std::vector<std::string> rows;
     for (const auto& row : report.truncated) rows.push_back(fmt::format("{} ({} tokens)", row.place, row.tokens));
-    cut = fmt::format("{} at {} tokens, {} tokens lost; longest {}", counted(report.truncated_rows, "row"),
-                      report.max_length, tokens, first_items(rows, report.truncated_rows));
+    cut = fmt::format("{} at {} tokens, {} tokens lost; longest {}", counted(report.truncated_rows, "row"), report.max_length, tokens,
+                      first_items(rows, report.truncated_rows));
   }
   line(out, "cut", cut);
-  repeats(out, "duplicates", report.duplicate_rows == 0 ? "none" : counted(report.duplicate_rows, "repeated row"),
-          report.duplicates);
-  repeats(out, "conflicts",
-          report.conflicting_texts == 0 ? "none" : counted(report.conflicting_texts, "text") + " with different labels",
+  repeats(out, "duplicates", report.duplicate_rows == 0 ? "none" : counted(report.duplicate_rows, "repeated row"), report.duplicates);
+  repeats(out, "conflicts", report.conflicting_texts == 0 ? "none" : counted(report.conflicting_texts, "text") + " with different labels",
           report.conflicts);
   std::string leakage = report.leaked_texts == 0 ? "none" : counted(report.leaked_texts, "text") + " in two parts";
   if (report.dropped_rows > 0) leakage += "; " + counted(report.dropped_rows, "row") + " dropped for it";

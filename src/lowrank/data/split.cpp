@@ -18,8 +18,7 @@ namespace {
 using Group = std::vector<size_t>;  // rows with one key, in file order
 
 /// Groups by stratum (that of their first row), in file order.
-std::map<std::string, std::vector<Group>> group_rows(std::span<const std::string> keys,
-                                                     std::span<const std::string> strata) {
+std::map<std::string, std::vector<Group>> group_rows(std::span<const std::string> keys, std::span<const std::string> strata) {
   std::map<std::string, std::vector<Group>> groups;
   std::unordered_map<std::string_view, std::pair<std::string_view, size_t>> home;  // key -> stratum, place in it
   for (size_t row = 0; row < keys.size(); ++row) {
@@ -41,9 +40,7 @@ class Dealer {
   Dealer(Part part, double fraction) : part_(part), fraction_(fraction) {}
 
   void see(size_t rows) { seen_ += static_cast<double>(rows); }
-  bool has_room_for(const Group& group) const {
-    return taken_ + static_cast<int64_t>(group.size()) <= std::llround(fraction_ * seen_);
-  }
+  bool has_room_for(const Group& group) const { return taken_ + static_cast<int64_t>(group.size()) <= std::llround(fraction_ * seen_); }
   void take(const Group& group, std::vector<Part>& parts) {
     for (const size_t row : group) parts[row] = part_;
     taken_ += static_cast<int64_t>(group.size());
@@ -80,12 +77,9 @@ std::vector<std::string> value_strata(std::span<const Row> rows) {
 
 std::string_view to_string(Part part) {
   switch (part) {
-    case Part::train:
-      return "train";
-    case Part::validation:
-      return "validation";
-    case Part::test:
-      return "test";
+    case Part::train: return "train";
+    case Part::validation: return "validation";
+    case Part::test: return "test";
   }
   return "train";
 }
@@ -110,11 +104,9 @@ std::vector<std::string> strata_of(std::span<const Row> rows, Task task) {
   return strata;
 }
 
-std::vector<Part> split_rows(std::span<const std::string> keys, std::span<const std::string> strata,
-                             const SplitOptions& options) {
+std::vector<Part> split_rows(std::span<const std::string> keys, std::span<const std::string> strata, const SplitOptions& options) {
   check(options.validation_fraction + options.test_fraction < 1, ErrorKind::invalid_argument, "split",
-        "expected validation-fraction + test-fraction below 1, got {} + {}", options.validation_fraction,
-        options.test_fraction);
+        "expected validation-fraction + test-fraction below 1, got {} + {}", options.validation_fraction, options.test_fraction);
   std::vector<Part> parts(keys.size(), Part::train);
   Dealer test(Part::test, options.test_fraction), validation(Part::validation, options.validation_fraction);
   for (const auto& [stratum, groups] : group_rows(keys, strata)) {

@@ -32,7 +32,6 @@ std::vector<std::string> strata_of(std::span<const Row> rows, Task task);
 /// fit into the shares, test first; what rounding leaves open carries over to the next stratum. Every stratum keeps a
 /// group in training. Throws Error{invalid_argument} when the fractions leave no training rows or a share that was
 /// asked for stays empty.
-std::vector<Part> split_rows(std::span<const std::string> keys, std::span<const std::string> strata,
-                             const SplitOptions& options);
+std::vector<Part> split_rows(std::span<const std::string> keys, std::span<const std::string> strata, const SplitOptions& options);
 
 }  // namespace lowrank::data

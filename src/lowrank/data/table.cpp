@@ -24,22 +24,19 @@ struct RawTable {
 std::string detect_format(std::string_view text, std::string_view where, const TableOptions& options) {
   if (options.format != "auto") return options.format;
   std::string ending = std::filesystem::path(where).extension().string();
-  std::transform(ending.begin(), ending.end(), ending.begin(),
-                 [](char c) { return c >= 'A' && c <= 'Z' ? c + 32 : c; });
+  std::transform(ending.begin(), ending.end(), ending.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? c + 32 : c; });
   if (ending == ".jsonl" || ending == ".ndjson" || ending == ".json") return "jsonl";
   if (ending == ".csv") return "csv";
   if (ending == ".tsv" || ending == ".tab") return "tsv";
   if (trim(text).starts_with('{')) return "jsonl";
   if (!options.labels_required) return "lines";
-  fail(ErrorKind::invalid_argument, where, "expected a file that ends in .jsonl, .csv or .tsv",
-       "name its format with --format");
+  fail(ErrorKind::invalid_argument, where, "expected a file that ends in .jsonl, .csv or .tsv", "name its format with --format");
 }
 
 std::string_view without_mark(std::string_view text, std::string_view where) {
   if (text.starts_with("\xEF\xBB\xBF")) return text.substr(3);
   if (text.starts_with("\xFF\xFE") || text.starts_with("\xFE\xFF")) {
-    fail(ErrorKind::file_format, where, "expected UTF-8, got UTF-16",
-         "convert it: iconv -f utf-16 -t utf-8 FILE > NEW");
+    fail(ErrorKind::file_format, where, "expected UTF-8, got UTF-16", "convert it: iconv -f utf-16 -t utf-8 FILE > NEW");
   }
   return text;
 }
@@ -90,8 +87,7 @@ RawTable read_jsonl(std::string_view text, std::string_view where) {
   const auto take = [&](int64_t number, std::string_view line) {
     try {
       const Json object = parse_json(line, where);
-      if (!object.is_object())
-        return problems.add(fmt::format("line {}: expected a JSON object, got {}", number, object.type_name()));
+      if (!object.is_object()) return problems.add(fmt::format("line {}: expected a JSON object, got {}", number, object.type_name()));
       std::vector<Json> cells(raw.names.size());
       for (const auto& [name, value] : object.items()) {
         const auto [found, is_new] = column_of.try_emplace(name, raw.names.size());
@@ -125,8 +121,7 @@ RawTable from_fields(CsvTable table, std::string_view where) {
   Problems problems(ErrorKind::file_format, std::string(where));
   for (auto record = table.records.begin() + 1; record != table.records.end(); ++record) {
     if (record->fields.size() != raw.names.size()) {
-      problems.add(
-          fmt::format("line {}: expected {} fields, got {}", record->line, raw.names.size(), record->fields.size()));
+      problems.add(fmt::format("line {}: expected {} fields, got {}", record->line, raw.names.size(), record->fields.size()));
       continue;
     }
     raw.records.emplace_back(record->line, std::vector<Json>(record->fields.begin(), record->fields.end()));
@@ -140,8 +135,7 @@ RawTable read_raw(std::string_view text, const std::string& format, std::string_
   if (format == "csv") return from_fields(parse_csv(text, detect_separator(text), where), where);
   if (format == "tsv") return from_fields(parse_tsv(text), where);
   if (format == "lines") return read_lines(text);
-  fail(ErrorKind::invalid_argument, where,
-       fmt::format("expected format auto, jsonl, csv, tsv or lines, got '{}'", format));
+  fail(ErrorKind::invalid_argument, where, fmt::format("expected format auto, jsonl, csv, tsv or lines, got '{}'", format));
 }
 
 /// Turns raw records into rows, one problem for each cell that cannot be read.
@@ -208,8 +202,7 @@ class RowReader {
     if (cell.is_number() || cell.is_boolean()) label = cell.dump();
     if (cell.is_structured()) return problems_.add(fmt::format("line {}: expected a label, got {}", line, cell.dump()));
     if (label.empty()) {
-      if (options_.labels_required)
-        problems_.add(fmt::format("line {}: no label in column '{}'", line, columns_.label));
+      if (options_.labels_required) problems_.add(fmt::format("line {}: no label in column '{}'", line, columns_.label));
       return;
     }
     if (std::find(labels.begin(), labels.end(), label) != labels.end()) {

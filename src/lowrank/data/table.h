@@ -19,8 +19,8 @@ struct Row {
 struct TableOptions {
   std::string format = "auto";                              // auto, jsonl, csv, tsv or lines
   std::string text_column, text_pair_column, label_column;  // "" detects: see detect_columns in columns.h
-  std::string label_separator;  // "|" reads the cell "a|b" as the labels a and b; "" keeps it whole
-  bool labels_required = true;  // false: a missing label column or cell is no error
+  std::string label_separator;                              // "|" reads the cell "a|b" as the labels a and b; "" keeps it whole
+  bool labels_required = true;                              // false: a missing label column or cell is no error
 };
 
 /// Which column plays which part; "" for none.

@@ -2,7 +2,6 @@
 
 #include <ATen/ops/mm.h>
 #include <ATen/ops/triu_indices.h>
-
 #include <algorithm>
 #include <cmath>
 #include <vector>

@@ -18,10 +18,10 @@ nn::Packed to_packed(const data::Batch& batch, at::Device device);
 at::Device device_of(const models::TextModel& model);
 
 struct ForwardOptions {
-  int64_t token_budget = 4096;   // tokens a batch
-  ProgressSink progress;         // stage "evaluate", in examples
-  const StopToken* stop = nullptr;   // Error{cancelled} when set
-  models::Pooling pooling = models::Pooling::mean;   // embedding task only
+  int64_t token_budget = 4096;                      // tokens a batch
+  ProgressSink progress;                            // stage "evaluate", in examples
+  const StopToken* stop = nullptr;                  // Error{cancelled} when set
+  models::Pooling pooling = models::Pooling::mean;  // embedding task only
 };
 
 /// [n, C] logits (single_label, multi_label), [n, 1] values (regression), or [n] cosine similarities of pairs (embedding),

@@ -2,7 +2,6 @@
 
 #include <ATen/ops/argmax.h>
 #include <ATen/ops/log_softmax.h>
-
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -96,7 +95,8 @@ Scores multi_label(const data::Dataset& dataset, const at::Tensor& outputs) {
   }
   const auto n = static_cast<double>(dataset.size());
   scores.loss /= n * static_cast<double>(classes);
-  scores.all = {{"micro_f1", all.f1()}, {"macro_f1", mean_f1(labels)},
+  scores.all = {{"micro_f1", all.f1()},
+                {"macro_f1", mean_f1(labels)},
                 {"exact_match", std::accumulate(scores.items.begin(), scores.items.end(), 0.0) / n}};
   return scores;
 }
@@ -119,7 +119,8 @@ Scores correlation(const data::Dataset& dataset, const at::Tensor& outputs) {
 
 Scores score(const data::Dataset& dataset, const at::Tensor& outputs) {
   check(dataset.size() > 0, ErrorKind::invalid_argument, "score", "expected at least one item");
-  check(outputs.size(0) == dataset.size(), ErrorKind::shape, "score", "expected {} rows of outputs, got {}", dataset.size(), outputs.size(0));
+  check(outputs.size(0) == dataset.size(), ErrorKind::shape, "score", "expected {} rows of outputs, got {}", dataset.size(),
+        outputs.size(0));
   Scores scores = dataset.task == data::Task::single_label  ? single_label(dataset, outputs)
                   : dataset.task == data::Task::multi_label ? multi_label(dataset, outputs)
                                                             : correlation(dataset, outputs);

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-
 #include <string>
 #include <utility>
 #include <vector>
@@ -12,12 +11,12 @@
 namespace lowrank::evaluate {
 
 struct Scores {
-  std::string name;                                         // of the primary score
+  std::string name;  // of the primary score
   double primary = 0;
-  std::vector<std::pair<std::string, double>> all;          // primary first
-  std::vector<int32_t> predicted;                           // [n] label of each item; single_label only
-  std::vector<double> items;                                // [n] each item's share of the primary score, where it is a mean
-  double loss = 0;                                          // the task's own loss, mean over its terms
+  std::vector<std::pair<std::string, double>> all;  // primary first
+  std::vector<int32_t> predicted;                   // [n] label of each item; single_label only
+  std::vector<double> items;                        // [n] each item's share of the primary score, where it is a mean
+  double loss = 0;                                  // the task's own loss, mean over its terms
 };
 
 /// outputs [n, C] logits for single_label and multi_label, [n, 1] values for regression, [n] similarities for embedding; rows

@@ -25,10 +25,10 @@ class ShardIndex {
  private:
   std::filesystem::path path_;
   Problems problems_;
-  std::map<std::string, std::string> shard_of_;              // tensor → file, as the index says
+  std::map<std::string, std::string> shard_of_;               // tensor → file, as the index says
   std::map<std::string, std::vector<std::string>> found_in_;  // tensor → files that hold it
   Metadata metadata_;
-  std::set<std::string> disputed_;                           // metadata keys on which shards differ
+  std::set<std::string> disputed_;  // metadata keys on which shards differ
 };
 
 }  // namespace lowrank::io

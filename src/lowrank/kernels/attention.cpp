@@ -1,18 +1,17 @@
 #include "lowrank/kernels/attention.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/Dispatch.h>
+#include <ATen/Parallel.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/record_function.h>
-#include <torch/csrc/autograd/custom_function.h>
-
 #include <algorithm>
 #include <cmath>
 #include <memory>
+#include <torch/csrc/autograd/custom_function.h>
 
 #include "lowrank/base/error.h"
 #include "lowrank/kernels/exponential.h"
@@ -35,8 +34,8 @@ std::vector<Tile> tiles_of(const std::vector<int64_t>& query_offsets, const std:
   std::vector<Tile> tiles;
   for (size_t s = 0; s + 1 < key_offsets.size(); ++s) {
     for (int64_t head = 0; head < heads; ++head) {
-      tiles.push_back({query_offsets[s], query_offsets[s + 1] - query_offsets[s], key_offsets[s],
-                       key_offsets[s + 1] - key_offsets[s], head});
+      tiles.push_back(
+          {query_offsets[s], query_offsets[s + 1] - query_offsets[s], key_offsets[s], key_offsets[s + 1] - key_offsets[s], head});
     }
   }
   return tiles;
@@ -75,8 +74,8 @@ void all_pairs(const Tile& tile, int64_t depth, const Head<const T>& x, const He
     for (int64_t j = 0; j < tile.keys; ++j) row[j] = y.rows.data[j * y.rows.stride + c];
     std::fill(row + tile.keys, row + width, T(0));
   }
-  narrow_product(tile.queries, width, depth, Strided<T>{x.rows.data, x.rows.stride, 1}, Rows<const T>{turned, width}, Rows<T>{scores, width},
-                 Rows<const T>{});
+  narrow_product(tile.queries, width, depth, Strided<T>{x.rows.data, x.rows.stride, 1}, Rows<const T>{turned, width},
+                 Rows<T>{scores, width}, Rows<const T>{});
 }
 
 /// result [queries, depth] = scores·y, or with `turned` result [keys, depth] = scoresᵀ·y.
@@ -214,9 +213,9 @@ at::Tensor by_sequence(const at::Tensor& q, const at::Tensor& k, const at::Tenso
   };
   std::vector<at::Tensor> parts;
   for (size_t s = 0; s + 1 < key_offsets.size(); ++s) {
-    const at::Tensor y = at::scaled_dot_product_attention(split(q, query_offsets[s], query_offsets[s + 1]),
-                                                          split(k, key_offsets[s], key_offsets[s + 1]),
-                                                          split(v, key_offsets[s], key_offsets[s + 1]));
+    const at::Tensor y =
+        at::scaled_dot_product_attention(split(q, query_offsets[s], query_offsets[s + 1]), split(k, key_offsets[s], key_offsets[s + 1]),
+                                         split(v, key_offsets[s], key_offsets[s + 1]));
     parts.push_back(y.transpose(1, 2).reshape({-1, q.size(1)}));
   }
   return at::cat(parts);
@@ -228,8 +227,8 @@ at::Tensor packed_attention(const at::Tensor& q, const at::Tensor& k, const at::
                             const std::vector<int64_t>& key_offsets, int64_t heads) {
   check(q.size(1) % heads == 0, ErrorKind::shape, "packed_attention", "expected a width that {} heads divide, got {}", heads, q.size(1));
   check(q.size(0) == query_offsets.back() && k.size(0) == key_offsets.back() && v.size(0) == key_offsets.back(), ErrorKind::shape,
-        "packed_attention", "expected {} query and {} key rows, got {}, {} and {}", query_offsets.back(), key_offsets.back(),
-        q.size(0), k.size(0), v.size(0));
+        "packed_attention", "expected {} query and {} key rows, got {}, {} and {}", query_offsets.back(), key_offsets.back(), q.size(0),
+        k.size(0), v.size(0));
   RECORD_FUNCTION("lowrank::packed_attention", std::vector<c10::IValue>{});
   if (!q.is_cpu()) return by_sequence(q, k, v, query_offsets, key_offsets, heads);
   const int64_t depth = q.size(1) / heads, lanes = q.scalar_type() == at::kDouble ? kNarrowLanes<double> : kNarrowLanes<float>;
@@ -237,9 +236,7 @@ at::Tensor packed_attention(const at::Tensor& q, const at::Tensor& k, const at::
   const double scale = 1 / std::sqrt(static_cast<double>(depth));
   if (padding == 0) return PackedAttention::apply(q, k, v, query_offsets, key_offsets, heads, scale);
   // Zeros at the end of a head change no score, and what they give is cut away again.
-  const auto padded = [&](const at::Tensor& x) {
-    return at::constant_pad_nd(x.reshape({-1, heads, depth}), {0, padding}).flatten(1);
-  };
+  const auto padded = [&](const at::Tensor& x) { return at::constant_pad_nd(x.reshape({-1, heads, depth}), {0, padding}).flatten(1); };
   const at::Tensor y = PackedAttention::apply(padded(q), padded(k), padded(v), query_offsets, key_offsets, heads, scale);
   return y.view({-1, heads, depth + padding}).slice(2, 0, depth).flatten(1);
 }

@@ -13,9 +13,9 @@ struct LowRankGradients {
 /// What lowrank_gradients is given; dy [N, O] and x [N, I] in one dtype, contiguous.
 struct GradientRequest {
   at::Tensor x, dy;
-  at::Tensor h;        // [N·m, R] = x·Aᵀ by blocks, where the forward pass kept it; else undefined
-  at::Tensor y;        // [N, O], for dgain, else undefined
-  at::Tensor bias;     // [O] if y holds one, else undefined
+  at::Tensor h;     // [N·m, R] = x·Aᵀ by blocks, where the forward pass kept it; else undefined
+  at::Tensor y;     // [N, O], for dgain, else undefined
+  at::Tensor bias;  // [O] if y holds one, else undefined
   bool dbias = false;
 };
 

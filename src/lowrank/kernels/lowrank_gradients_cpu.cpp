@@ -4,7 +4,6 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
-
 #include <algorithm>
 #include <vector>
 
@@ -37,9 +36,9 @@ struct Layout {
 
 template <class T>
 struct Pointers {
-  const T *x, *dy, *y;    // y null without dgain
-  const T *a, *b, *mix;   // Aᵀ [n, columns], scale·(gain ⊙ B) [k, columns], mix null for the number 1
-  T* g;                   // [rows·m, rank]
+  const T *x, *dy, *y;   // y null without dgain
+  const T *a, *b, *mix;  // Aᵀ [n, columns], scale·(gain ⊙ B) [k, columns], mix null for the number 1
+  T* g;                  // [rows·m, rank]
   bool column_sums;
 };
 
@@ -60,7 +59,14 @@ template <class T>
 class Block {
  public:
   Block(const Sizes& s, const Pointers<T>& p, T* sums)
-      : s_(s), p_(p), at_(s), sums_(sums), h_(size(s.m)), g_(size(s.l)), h_mixed_(p.mix ? size(s.l) : 0), g_mixed_(p.mix ? size(s.m) : 0),
+      : s_(s),
+        p_(p),
+        at_(s),
+        sums_(sums),
+        h_(size(s.m)),
+        g_(size(s.l)),
+        h_mixed_(p.mix ? size(s.l) : 0),
+        g_mixed_(p.mix ? size(s.m) : 0),
         transposed_(p.mix ? static_cast<size_t>(s.columns * s.mix_columns) : 0) {}
 
   void add(int64_t first, int64_t count) {
@@ -129,17 +135,27 @@ at::Tensor summed(const Sizes& s, const Pointers<T>& p, const at::TensorOptions&
 
 template <class T>
 LowRankGradients gradients(const LowRankUpdate& update, const GradientRequest& request) {
-  const Sizes s{.rows = request.dy.size(0), .l = update.out_blocks(), .k = update.B.size(0), .m = update.in_blocks(), .n = update.A.size(1),
-                .rank = update.rank(), .columns = padded_columns<T>(update.rank()), .mix_columns = padded_columns<T>(update.in_blocks())};
+  const Sizes s{.rows = request.dy.size(0),
+                .l = update.out_blocks(),
+                .k = update.B.size(0),
+                .m = update.in_blocks(),
+                .n = update.A.size(1),
+                .rank = update.rank(),
+                .columns = padded_columns<T>(update.rank()),
+                .mix_columns = padded_columns<T>(update.in_blocks())};
   const bool with_gain = update.gain.defined(), with_mix = update.mix.defined(), of_bias = request.y.defined() && request.bias.defined();
   const at::Tensor a = with_columns(update.A.t(), s.columns), mix = with_mix ? update.mix.contiguous() : update.mix,
                    row_scale = with_gain ? update.gain.unsqueeze(1) * update.scale : at::Tensor(),
                    b = with_columns(with_gain ? update.B * row_scale : update.B * update.scale, s.columns);
   LowRankGradients result;
   result.g = at::empty({s.rows * s.m, s.rank}, request.dy.options());
-  const Pointers<T> p{.x = request.x.const_data_ptr<T>(), .dy = request.dy.const_data_ptr<T>(),
-                      .y = request.y.defined() ? request.y.const_data_ptr<T>() : nullptr, .a = a.const_data_ptr<T>(),
-                      .b = b.const_data_ptr<T>(), .mix = with_mix ? mix.const_data_ptr<T>() : nullptr, .g = result.g.mutable_data_ptr<T>(),
+  const Pointers<T> p{.x = request.x.const_data_ptr<T>(),
+                      .dy = request.dy.const_data_ptr<T>(),
+                      .y = request.y.defined() ? request.y.const_data_ptr<T>() : nullptr,
+                      .a = a.const_data_ptr<T>(),
+                      .b = b.const_data_ptr<T>(),
+                      .mix = with_mix ? mix.const_data_ptr<T>() : nullptr,
+                      .g = result.g.mutable_data_ptr<T>(),
                       .column_sums = request.dbias || of_bias};
   const at::Tensor sums = summed(s, p, request.dy.options());
   const Layout at(s);

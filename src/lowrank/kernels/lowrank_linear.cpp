@@ -31,9 +31,9 @@ bool is_folded(const at::Tensor& rows, const at::Tensor& weight) {
 
 struct LowRankLinear : torch::autograd::Function<LowRankLinear> {
   // libtorch wants what may be undefined as std::optional, and numbers gradients over the tensors that are there.
-  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& A, const at::Tensor& B,
-                            const at::Tensor& weight, double scale, const std::optional<at::Tensor>& maybe_bias,
-                            const std::optional<at::Tensor>& maybe_gain, const std::optional<at::Tensor>& maybe_mix) {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& A, const at::Tensor& B, const at::Tensor& weight,
+                            double scale, const std::optional<at::Tensor>& maybe_bias, const std::optional<at::Tensor>& maybe_gain,
+                            const std::optional<at::Tensor>& maybe_mix) {
     const at::Tensor bias = maybe_bias.value_or(at::Tensor()), gain = maybe_gain.value_or(at::Tensor()),
                      mix = maybe_mix.value_or(at::Tensor()), rows = rows_of(x);
     const LowRankUpdate update = update_in(x.scalar_type(), A, B, gain, mix, scale);
@@ -58,14 +58,18 @@ struct LowRankLinear : torch::autograd::Function<LowRankLinear> {
 
   static tensor_list backward(AutogradContext* ctx, tensor_list grads) {
     const auto saved = ctx->get_saved_variables();
-    const at::Tensor &x = saved[0], &weight = saved[1], &bias = saved[2], &A = saved[3], &B = saved[4], &gain = saved[5],
-                     &mix = saved[6], &h = saved[7], &y = saved[8];
+    const at::Tensor &x = saved[0], &weight = saved[1], &bias = saved[2], &A = saved[3], &B = saved[4], &gain = saved[5], &mix = saved[6],
+                     &h = saved[7], &y = saved[8];
     const double scale = ctx->saved_data["scale"].toDouble();
     const LowRankUpdate update = update_in(x.scalar_type(), A, B, gain, mix, scale);
     const at::Tensor dy = rows_of(grads[0]).contiguous(), rows = rows_of(x).contiguous();
     const size_t bias_edge = 4, gain_edge = bias_edge + (bias.defined() ? 1 : 0);
     const bool of_gain = gain.defined() && ctx->needs_input_grad(gain_edge);
-    LowRankGradients own = lowrank_gradients(update, {.x = rows, .dy = dy, .h = h, .y = of_gain ? rows_of(y) : at::Tensor(), .bias = bias,
+    LowRankGradients own = lowrank_gradients(update, {.x = rows,
+                                                      .dy = dy,
+                                                      .h = h,
+                                                      .y = of_gain ? rows_of(y) : at::Tensor(),
+                                                      .bias = bias,
                                                       .dbias = bias.defined() && ctx->needs_input_grad(bias_edge)});
     at::Tensor dx;
     if (ctx->needs_input_grad(0)) {
@@ -86,8 +90,8 @@ struct LowRankLinear : torch::autograd::Function<LowRankLinear> {
 
 }  // namespace
 
-at::Tensor lowrank_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& A,
-                          const at::Tensor& B, double scale, const at::Tensor& gain, const at::Tensor& mix) {
+at::Tensor lowrank_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& A, const at::Tensor& B,
+                          double scale, const at::Tensor& gain, const at::Tensor& mix) {
   const auto maybe = [](const at::Tensor& t) { return t.defined() ? std::optional(t) : std::nullopt; };
   return LowRankLinear::apply(x, A, B, weight, scale, maybe(bias), maybe(gain), maybe(mix));
 }

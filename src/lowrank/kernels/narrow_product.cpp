@@ -68,8 +68,10 @@ LOWRANK_ALWAYS_INLINE void product(int64_t rows, int64_t columns, int64_t depth,
   };
   int64_t j = 0;
   for (; j + Wide<0>::columns<T> <= columns; j += Wide<0>::columns<T>) {
-    if constexpr (Unit == VectorUnit::avx512) stripe<Wide512>(rows, depth, p, from(q, j), from(c, j), from(start, j));
-    else stripe<Wide>(rows, depth, p, from(q, j), from(c, j), from(start, j));
+    if constexpr (Unit == VectorUnit::avx512)
+      stripe<Wide512>(rows, depth, p, from(q, j), from(c, j), from(start, j));
+    else
+      stripe<Wide>(rows, depth, p, from(q, j), from(c, j), from(start, j));
   }
   for (; j < columns; j += kNarrowLanes<T>) stripe<Half>(rows, depth, p, from(q, j), from(c, j), from(start, j));
 }

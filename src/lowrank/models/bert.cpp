@@ -36,9 +36,7 @@ class BertModel : public TextModel {
   int64_t width() const override { return bert_.width; }
   int64_t max_length() const override { return bert_.positions; }
   int64_t vocabulary() const override { return bert_.vocabulary; }
-  std::string architecture() const override {
-    return head_.kind == HeadKind::none ? "BertModel" : "BertForSequenceClassification";
-  }
+  std::string architecture() const override { return head_.kind == HeadKind::none ? "BertModel" : "BertForSequenceClassification"; }
 
  private:
   BertConfig bert_;
@@ -46,8 +44,7 @@ class BertModel : public TextModel {
   std::shared_ptr<nn::Linear> classifier_;
 };
 
-std::unique_ptr<TextModel> make(const Json& config, const std::string& where, const HeadOptions& head,
-                                bool stored_pooler) {
+std::unique_ptr<TextModel> make(const Json& config, const std::string& where, const HeadOptions& head, bool stored_pooler) {
   return std::make_unique<BertModel>(read_bert_config(config, where, /*default_pad_id=*/0), head, stored_pooler);
 }
 

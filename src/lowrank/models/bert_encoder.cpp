@@ -33,16 +33,14 @@ class BertEmbeddings : public torch::nn::Module {
  public:
   explicit BertEmbeddings(const BertConfig& config)
       : words_(register_module("word_embeddings", std::make_shared<nn::Embedding>(config.vocabulary, config.width))),
-        positions_(
-            register_module("position_embeddings", std::make_shared<nn::Embedding>(config.positions, config.width))),
+        positions_(register_module("position_embeddings", std::make_shared<nn::Embedding>(config.positions, config.width))),
         types_(register_module("token_type_embeddings", std::make_shared<nn::Embedding>(config.types, config.width))),
         norm_(register_module("LayerNorm", std::make_shared<nn::LayerNorm>(config.width, config.epsilon))) {}
 
   at::Tensor forward(const nn::Packed& batch, const at::Tensor& positions) {
     const nn::RowKeys* keys = batch.dropout_keys();
     const at::Tensor types = types_->shape().in > 1 ? batch.type_ids : at::zeros_like(batch.type_ids);
-    return norm_->forward(words_->forward(batch.ids, keys) + types_->forward(types, keys) +
-                          positions_->forward(positions, keys));
+    return norm_->forward(words_->forward(batch.ids, keys) + types_->forward(types, keys) + positions_->forward(positions, keys));
   }
 
  private:
@@ -61,8 +59,7 @@ class BertSelfAttention : public torch::nn::Module {
 
   at::Tensor forward(const at::Tensor& x, const at::Tensor& selected, const OutputRows& rows) {
     const at::Tensor q = query_->forward(selected, rows.keys()), k = key_->forward(x, rows.all_keys());
-    return kernels::packed_attention(q, k, value_->forward(x, rows.all_keys()), rows.offsets(), rows.all_offsets(),
-                                     heads_);
+    return kernels::packed_attention(q, k, value_->forward(x, rows.all_keys()), rows.offsets(), rows.all_offsets(), heads_);
   }
 
  private:
@@ -105,8 +102,7 @@ class BertAttention : public torch::nn::Module {
 class BertIntermediate : public torch::nn::Module {
  public:
   explicit BertIntermediate(const BertConfig& config)
-      : activation_(config.activation),
-        dense_(register_module("dense", std::make_shared<nn::Linear>(config.width, config.inner))) {}
+      : activation_(config.activation), dense_(register_module("dense", std::make_shared<nn::Linear>(config.width, config.inner))) {}
 
   at::Tensor forward(const at::Tensor& x, const nn::RowKeys* keys) { return activation_(dense_->forward(x, keys)); }
 

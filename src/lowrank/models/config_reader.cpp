@@ -7,10 +7,7 @@
 namespace lowrank::models {
 
 ConfigReader::ConfigReader(const Json& config, std::string where)
-    : config_(config),
-      where_(where),
-      wrong_(ErrorKind::file_format, where),
-      unsupported_(ErrorKind::unsupported, where) {
+    : config_(config), where_(where), wrong_(ErrorKind::file_format, where), unsupported_(ErrorKind::unsupported, where) {
   for (const char* key : {"is_decoder", "is_encoder_decoder", "add_cross_attention"}) only(key, false);
   only("position_embedding_type", "absolute");
   only("pruned_heads", Json::object());
@@ -31,8 +28,7 @@ const Json* ConfigReader::value(const char* key) {
 int64_t ConfigReader::size(const char* key) {
   const Json* found = value(key);
   if (found != nullptr && found->is_number_integer() && found->get<int64_t>() > 0) return found->get<int64_t>();
-  wrong_.add(
-      fmt::format("key '{}': expected a positive integer, got {}", key, found == nullptr ? "nothing" : found->dump()));
+  wrong_.add(fmt::format("key '{}': expected a positive integer, got {}", key, found == nullptr ? "nothing" : found->dump()));
   return 1;
 }
 
@@ -55,8 +51,7 @@ double ConfigReader::number(const char* key, double fallback) {
 Activation ConfigReader::activation(const char* key) {
   const Json* found = value(key);
   if (found == nullptr || !found->is_string()) {
-    wrong_.add(fmt::format("key '{}': expected the name of an activation, got {}", key,
-                           found == nullptr ? "nothing" : found->dump()));
+    wrong_.add(fmt::format("key '{}': expected the name of an activation, got {}", key, found == nullptr ? "nothing" : found->dump()));
     return nullptr;
   }
   const Activation activation = find_activation(found->get<std::string>());
@@ -69,8 +64,7 @@ Activation ConfigReader::activation(const char* key) {
 void ConfigReader::only(const char* key, const Json& honoured) {
   const Json* found = value(key);
   if (found == nullptr || *found == honoured) return;
-  unsupported_.add(
-      fmt::format("key '{}': expected {}, got {}", key, honoured.is_null() ? "none" : honoured.dump(), found->dump()));
+  unsupported_.add(fmt::format("key '{}': expected {}, got {}", key, honoured.is_null() ? "none" : honoured.dump(), found->dump()));
 }
 
 void ConfigReader::harmless(std::initializer_list<std::string_view> keys) { known_.insert(keys.begin(), keys.end()); }
@@ -83,8 +77,7 @@ void ConfigReader::finish() {
     if (!known_.contains(key)) unknown.push_back(key);
   }
   if (!unknown.empty()) {
-    log(LogLevel::warning, "models",
-        fmt::format("{}: these keys are not known and change nothing: {}", where_, fmt::join(unknown, ", ")));
+    log(LogLevel::warning, "models", fmt::format("{}: these keys are not known and change nothing: {}", where_, fmt::join(unknown, ", ")));
   }
 }
 

@@ -34,8 +34,8 @@ DistilBertConfig read_config(const Json& json, const std::string& where) {
   // Sinusoidal positions are stored as an ordinary table.
   reader.harmless({"sinusoidal_pos_embds", "dropout", "attention_dropout", "qa_dropout", "seq_classif_dropout"});
   reader.finish();
-  check(config.width % config.heads == 0, ErrorKind::file_format, where,
-        "expected 'dim' to be a multiple of 'n_heads', got {} and {}", config.width, config.heads);
+  check(config.width % config.heads == 0, ErrorKind::file_format, where, "expected 'dim' to be a multiple of 'n_heads', got {} and {}",
+        config.width, config.heads);
   return config;
 }
 
@@ -43,8 +43,7 @@ class Embeddings : public torch::nn::Module {
  public:
   explicit Embeddings(const DistilBertConfig& config)
       : words_(register_module("word_embeddings", std::make_shared<nn::Embedding>(config.vocabulary, config.width))),
-        positions_(
-            register_module("position_embeddings", std::make_shared<nn::Embedding>(config.positions, config.width))),
+        positions_(register_module("position_embeddings", std::make_shared<nn::Embedding>(config.positions, config.width))),
         norm_(register_module("LayerNorm", std::make_shared<nn::LayerNorm>(config.width, kEpsilon))) {}
 
   at::Tensor forward(const nn::Packed& batch) {
@@ -68,8 +67,8 @@ class Attention : public torch::nn::Module {
 
   at::Tensor forward(const at::Tensor& x, const at::Tensor& selected, const OutputRows& rows) {
     const at::Tensor q = query_->forward(selected, rows.keys()), k = key_->forward(x, rows.all_keys());
-    const at::Tensor mixed = kernels::packed_attention(q, k, value_->forward(x, rows.all_keys()), rows.offsets(),
-                                                       rows.all_offsets(), heads_);
+    const at::Tensor mixed =
+        kernels::packed_attention(q, k, value_->forward(x, rows.all_keys()), rows.offsets(), rows.all_offsets(), heads_);
     return out_->forward(mixed, rows.keys());
   }
 
@@ -85,9 +84,7 @@ class FeedForward : public torch::nn::Module {
         first_(register_module("lin1", std::make_shared<nn::Linear>(config.width, config.inner))),
         second_(register_module("lin2", std::make_shared<nn::Linear>(config.inner, config.width))) {}
 
-  at::Tensor forward(const at::Tensor& x, const nn::RowKeys* keys) {
-    return second_->forward(activation_(first_->forward(x, keys)), keys);
-  }
+  at::Tensor forward(const at::Tensor& x, const nn::RowKeys* keys) { return second_->forward(activation_(first_->forward(x, keys)), keys); }
 
  private:
   Activation activation_;
@@ -165,19 +162,17 @@ class DistilBertModel : public TextModel {
   std::shared_ptr<nn::Linear> pre_classifier_, classifier_;
 };
 
-std::unique_ptr<TextModel> make(const Json& config, const std::string& where, const HeadOptions& head,
-                                bool /*stored_pooler*/) {
+std::unique_ptr<TextModel> make(const Json& config, const std::string& where, const HeadOptions& head, bool /*stored_pooler*/) {
   return std::make_unique<DistilBertModel>(read_config(config, where), head);
 }
 
 }  // namespace
 
 const Family& distilbert_family() {
-  static const Family family{
-      "distilbert",
-      "distilbert.",
-      {"vocab_transform.", "vocab_layer_norm.", "vocab_projector.", "qa_outputs.", "pre_classifier.", "classifier."},
-      make};
+  static const Family family{"distilbert",
+                             "distilbert.",
+                             {"vocab_transform.", "vocab_layer_norm.", "vocab_projector.", "qa_outputs.", "pre_classifier.", "classifier."},
+                             make};
   return family;
 }
 

@@ -18,8 +18,7 @@ struct Family {
   /// A model with zero weights, named as the checkpoint's class names them. A bare encoder gets a pooler when
   /// `stored_pooler`. `where` names config.json in errors: Error{file_format} for missing keys, Error{unsupported} for
   /// values that are not honoured.
-  std::unique_ptr<TextModel> (*make)(const Json& config, const std::string& where, const HeadOptions& head,
-                                     bool stored_pooler);
+  std::unique_ptr<TextModel> (*make)(const Json& config, const std::string& where, const HeadOptions& head, bool stored_pooler);
 };
 
 std::span<const Family* const> families();

@@ -10,15 +10,13 @@ namespace lowrank::models {
 
 namespace {
 
-constexpr std::string_view kSingle = "single_label_classification", kMulti = "multi_label_classification",
-                           kRegression = "regression";
+constexpr std::string_view kSingle = "single_label_classification", kMulti = "multi_label_classification", kRegression = "regression";
 
 std::vector<std::string> labels_of(const Json& config, const std::string& where) {
   const auto map = config.find("id2label");
   if (map == config.end() || map->is_null()) {
     std::vector<std::string> labels;
-    const auto count =
-        json_get<int64_t>(config, "num_labels", json_get<int64_t>(config, "_num_labels", 2, where), where);
+    const auto count = json_get<int64_t>(config, "num_labels", json_get<int64_t>(config, "_num_labels", 2, where), where);
     for (int64_t i = 0; i < count; ++i) labels.push_back(fmt::format("LABEL_{}", i));
     return labels;
   }
@@ -37,8 +35,8 @@ HeadKind kind_of(const std::string& problem, size_t labels, const std::string& w
   if (problem.empty()) return labels == 1 ? HeadKind::regression : HeadKind::single_label;
   if (problem == kSingle) return HeadKind::single_label;
   if (problem == kMulti) return HeadKind::multi_label;
-  check(problem == kRegression, ErrorKind::unsupported, where, "key 'problem_type': expected {}, {} or {}, got '{}'",
-        kSingle, kMulti, kRegression, problem);
+  check(problem == kRegression, ErrorKind::unsupported, where, "key 'problem_type': expected {}, {} or {}, got '{}'", kSingle, kMulti,
+        kRegression, problem);
   check(labels == 1, ErrorKind::unsupported, where, "regression: expected one output, got {}", labels);
   return HeadKind::regression;
 }
@@ -58,8 +56,7 @@ HeadOptions stored_head(const std::filesystem::path& folder) {
 
 int64_t outputs_of(const HeadOptions& head) {
   const size_t least = head.kind == HeadKind::single_label ? 2 : head.kind == HeadKind::multi_label ? 1 : 0;
-  check(head.labels.size() >= least, ErrorKind::invalid_argument, "head", "expected at least {} labels, got {}", least,
-        head.labels.size());
+  check(head.labels.size() >= least, ErrorKind::invalid_argument, "head", "expected at least {} labels, got {}", least, head.labels.size());
   check(head.kind != HeadKind::regression || head.labels.size() <= 1, ErrorKind::invalid_argument, "head",
         "expected at most one name for a regression's output, got {}", head.labels.size());
   std::set<std::string_view> seen;
@@ -80,16 +77,14 @@ at::Tensor head_logits(nn::Linear& layer, const at::Tensor& x, const nn::RowKeys
 }
 
 void require_head(const TextModel& model) {
-  check(model.head().kind != HeadKind::none, ErrorKind::invalid_argument, "classify",
-        "expected a model with a head, got the bare {}", model.architecture());
+  check(model.head().kind != HeadKind::none, ErrorKind::invalid_argument, "classify", "expected a model with a head, got the bare {}",
+        model.architecture());
 }
 
 void write_head(Json& config, const HeadOptions& head) {
   for (const char* key : {"problem_type", "id2label", "label2id", "num_labels", "_num_labels"}) config.erase(key);
   if (head.kind == HeadKind::none) return;
-  config["problem_type"] = head.kind == HeadKind::single_label  ? kSingle
-                           : head.kind == HeadKind::multi_label ? kMulti
-                                                                : kRegression;
+  config["problem_type"] = head.kind == HeadKind::single_label ? kSingle : head.kind == HeadKind::multi_label ? kMulti : kRegression;
   const std::vector<std::string> labels = head.labels.empty() ? std::vector<std::string>{"LABEL_0"} : head.labels;
   for (size_t i = 0; i < labels.size(); ++i) {
     config["id2label"][std::to_string(i)] = labels[i];

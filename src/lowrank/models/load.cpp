@@ -1,7 +1,10 @@
 #include "lowrank/tensor/load.h"
 
+#include <ATen/ops/arange.h>
+#include <ATen/ops/equal.h>
 #include <ATen/ops/isfinite.h>
 #include <ATen/ops/sum.h>
+#include <ATen/ops/zeros_like.h>
 #include <algorithm>
 #include <map>
 
@@ -20,16 +23,13 @@ namespace {
 constexpr size_t kShown = 6;
 
 std::string some_of(const std::vector<std::string>& names) {
-  const std::vector<std::string> shown(names.begin(),
-                                       names.begin() + static_cast<std::ptrdiff_t>(std::min(names.size(), kShown)));
-  return fmt::format("{}{}", fmt::join(shown, ", "),
-                     names.size() > kShown ? fmt::format(" and {} more", names.size() - kShown) : "");
+  const std::vector<std::string> shown(names.begin(), names.begin() + static_cast<std::ptrdiff_t>(std::min(names.size(), kShown)));
+  return fmt::format("{}{}", fmt::join(shown, ", "), names.size() > kShown ? fmt::format(" and {} more", names.size() - kShown) : "");
 }
 
 /// The last part of a name under which early checkpoints, converted from TensorFlow, hold LayerNorm's parameters.
 std::string modern(std::string name) {
-  for (const auto& [old, now] :
-       {std::pair{"LayerNorm.gamma", "LayerNorm.weight"}, std::pair{"LayerNorm.beta", "LayerNorm.bias"}}) {
+  for (const auto& [old, now] : {std::pair{"LayerNorm.gamma", "LayerNorm.weight"}, std::pair{"LayerNorm.beta", "LayerNorm.bias"}}) {
     if (name.ends_with(old)) name.replace(name.size() - std::string_view(old).size(), std::string::npos, now);
   }
   return name;
@@ -105,15 +105,13 @@ class ModelLoader {
       model_->new_modules_.push_back(module);
       if (held && stored.kind != HeadKind::none) {
         log(LogLevel::warning, "models",
-            fmt::format("{}: the stored '{}' is for other labels ({}); a new one is made", where_, module,
-                        some_of(stored.labels)));
+            fmt::format("{}: the stored '{}' is for other labels ({}); a new one is made", where_, module, some_of(stored.labels)));
       }
     }
   }
 
   bool is_new(const std::string& name) const {
-    return std::ranges::any_of(model_->new_modules_,
-                               [&](const auto& module) { return name.starts_with(module + "."); });
+    return std::ranges::any_of(model_->new_modules_, [&](const auto& module) { return name.starts_with(module + "."); });
   }
 
   void initialise(const std::string& name, at::Tensor& parameter) {
@@ -131,31 +129,40 @@ class ModelLoader {
     const io::TensorView view = *found->second;
     stored_.erase(found);
     if (view.shape != parameter.sizes().vec()) {
-      return problems_.add(fmt::format("tensor '{}': expected shape {}, got {}", view.name,
-                                       tensor::shape_text(parameter.sizes()), tensor::shape_text(view.shape)));
+      return problems_.add(fmt::format("tensor '{}': expected shape {}, got {}", view.name, tensor::shape_text(parameter.sizes()),
+                                       tensor::shape_text(view.shape)));
     }
     if (!is_float(view.dtype)) {
-      return problems_.add(
-          fmt::format("tensor '{}': expected F64, F32, F16 or BF16, got {}", view.name, io::to_string(view.dtype)));
+      return problems_.add(fmt::format("tensor '{}': expected F64, F32, F16 or BF16, got {}", view.name, io::to_string(view.dtype)));
     }
     const at::Tensor value = tensor::to_tensor(view);
     if (!is_finite(value)) return problems_.add(fmt::format("tensor '{}' holds NaN or infinity", view.name));
     parameter.set_data(value.to(dtype_));
   }
 
+  static bool is_buffer(const std::string& key) {
+    return key.ends_with("embeddings.position_ids") || key.ends_with("embeddings.token_type_ids");
+  }
+
+  /// A buffer of older checkpoints that says nothing: 0, 1, 2, … or zeros.
+  static bool is_empty_buffer(const std::string& key, const io::TensorView& view) {
+    if (!is_buffer(key)) return false;
+    const at::Tensor values = tensor::to_tensor(view).flatten().to(at::kLong);
+    return at::equal(values, at::arange(values.numel())) || at::equal(values, at::zeros_like(values));
+  }
+
   void report_unread() {
     std::vector<std::string> left;
     for (const auto& [key, view] : stored_) {
-      const bool buffer = key.ends_with("embeddings.position_ids") || key.ends_with("embeddings.token_type_ids");
-      if (buffer || std::ranges::any_of(family_.other_heads, [&](auto head) { return key.starts_with(head); })) {
+      if (is_empty_buffer(key, *view)) continue;
+      if (is_buffer(key) || std::ranges::any_of(family_.other_heads, [&](auto head) { return key.starts_with(head); })) {
         left.push_back(view->name);
       } else {
         problems_.add(fmt::format("tensor '{}' belongs to nothing in {}", view->name, model_->architecture()));
       }
     }
     if (left.empty()) return;
-    log(LogLevel::info, "models",
-        fmt::format("{}: not needed and left unread: {}", file_.path().string(), some_of(left)));
+    log(LogLevel::info, "models", fmt::format("{}: not needed and left unread: {}", file_.path().string(), some_of(left)));
   }
 
   fs::path folder_;
@@ -171,8 +178,7 @@ class ModelLoader {
 
 std::unique_ptr<TextModel> load_text_model(const fs::path& folder, const HeadOptions& head, at::ScalarType dtype) {
   const at::NoGradGuard no_grad;
-  check(fs::is_directory(folder), ErrorKind::io, folder.string(),
-        "expected a model folder with config.json, got no folder");
+  check(fs::is_directory(folder), ErrorKind::io, folder.string(), "expected a model folder with config.json, got no folder");
   return ModelLoader(folder, head, dtype).load();
 }
 

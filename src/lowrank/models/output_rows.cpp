@@ -28,8 +28,8 @@ void check_below(const at::Tensor& values, int64_t bound, std::string_view what)
   const int64_t* first = values.const_data_ptr<int64_t>();
   const auto [low, high] = std::minmax_element(first, first + values.numel());
   if (low == first + values.numel()) return;
-  check(*low >= 0 && *high < bound, ErrorKind::invalid_argument, "encode", "expected {}s from 0 to {}, got {}", what,
-        bound - 1, *low < 0 ? *low : *high);
+  check(*low >= 0 && *high < bound, ErrorKind::invalid_argument, "encode", "expected {}s from 0 to {}, got {}", what, bound - 1,
+        *low < 0 ? *low : *high);
 }
 
 }  // namespace
@@ -37,8 +37,8 @@ void check_below(const at::Tensor& values, int64_t bound, std::string_view what)
 void check_batch(const nn::Packed& batch, int64_t max_length, int64_t vocabulary, int64_t types) {
   for (int64_t b = 0; b < batch.sequences(); ++b) {
     const int64_t length = batch.offsets[b + 1] - batch.offsets[b];
-    check(length <= max_length, ErrorKind::invalid_argument, "encode",
-          "sequence {}: expected at most {} tokens, got {}", b, max_length, length);
+    check(length <= max_length, ErrorKind::invalid_argument, "encode", "sequence {}: expected at most {} tokens, got {}", b, max_length,
+          length);
   }
   if (!batch.ids.is_cpu()) return;
   check_below(batch.ids, vocabulary, "token id");

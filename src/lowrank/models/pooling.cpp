@@ -32,8 +32,8 @@ Pooling read_pooling(const fs::path& path) {
     } else if (key.starts_with("pooling_mode_")) {
       if (json_get<bool>(config, key.c_str(), false, where)) modes.push_back(key.substr(sizeof("pooling_mode_") - 1));
     } else {
-      check(key == "word_embedding_dimension" || key == "embedding_dimension" || key == "include_prompt",
-            ErrorKind::unsupported, where, "unknown key '{}'", key);
+      check(key == "word_embedding_dimension" || key == "embedding_dimension" || key == "include_prompt", ErrorKind::unsupported, where,
+            "unknown key '{}'", key);
     }
   }
   check(modes.size() == 1, ErrorKind::unsupported, where, "expected one pooling mode, got {}", modes.size());
@@ -67,15 +67,14 @@ std::pair<Pooling, bool> stored_pooling(const fs::path& folder) {
     } else if (name == "Normalize") {
       normalise = true;
     } else {
-      check(name == "Transformer", ErrorKind::unsupported, where,
-            "expected modules Transformer, Pooling and Normalize, got '{}'", type);
+      check(name == "Transformer", ErrorKind::unsupported, where, "expected modules Transformer, Pooling and Normalize, got '{}'", type);
     }
   }
   check(pooling.has_value(), ErrorKind::file_format, where, "expected a Pooling module, got none");
   const fs::path sentence = folder / "sentence_bert_config.json";
   if (fs::exists(sentence)) {
-    check(!json_get<bool>(read_json(sentence), "do_lower_case", false, sentence.string()), ErrorKind::unsupported,
-          sentence.string(), "key 'do_lower_case': expected false (lower-casing belongs to the tokenizer), got true");
+    check(!json_get<bool>(read_json(sentence), "do_lower_case", false, sentence.string()), ErrorKind::unsupported, sentence.string(),
+          "key 'do_lower_case': expected false (lower-casing belongs to the tokenizer), got true");
   }
   return {*pooling, normalise};
 }

@@ -28,8 +28,7 @@ const Family& family_of(const Json& config, const std::string& where) {
     names.emplace_back(family->model_type);
   }
   fail(ErrorKind::unsupported, where,
-       fmt::format("expected model_type one of {}, got '{}'{}", fmt::join(names, ", "), name,
-                   did_you_mean(name, names)));
+       fmt::format("expected model_type one of {}, got '{}'{}", fmt::join(names, ", "), name, did_you_mean(name, names)));
 }
 
 }  // namespace lowrank::models

@@ -61,9 +61,7 @@ class RobertaModel : public TextModel {
   int64_t width() const override { return roberta_.width; }
   int64_t max_length() const override { return roberta_.positions - roberta_.pad_id - 1; }
   int64_t vocabulary() const override { return roberta_.vocabulary; }
-  std::string architecture() const override {
-    return head_.kind == HeadKind::none ? "RobertaModel" : "RobertaForSequenceClassification";
-  }
+  std::string architecture() const override { return head_.kind == HeadKind::none ? "RobertaModel" : "RobertaForSequenceClassification"; }
 
  private:
   BertConfig roberta_;
@@ -71,8 +69,7 @@ class RobertaModel : public TextModel {
   std::shared_ptr<RobertaHead> classifier_;
 };
 
-std::unique_ptr<TextModel> make(const Json& config, const std::string& where, const HeadOptions& head,
-                                bool stored_pooler) {
+std::unique_ptr<TextModel> make(const Json& config, const std::string& where, const HeadOptions& head, bool stored_pooler) {
   return std::make_unique<RobertaModel>(read_bert_config(config, where, /*default_pad_id=*/1), head, stored_pooler);
 }
 

@@ -12,16 +12,10 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr const char* kTokenizerFiles[] = {"tokenizer.json",
-                                           "tokenizer_config.json",
-                                           "special_tokens_map.json",
-                                           "added_tokens.json",
-                                           "vocab.txt",
-                                           "vocab.json",
-                                           "merges.txt",
-                                           "LICENSE"};
-constexpr const char* kSentenceFiles[] = {"modules.json", "sentence_bert_config.json",
-                                          "config_sentence_transformers.json", "1_Pooling"};
+constexpr const char* kTokenizerFiles[] = {
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt", "vocab.json", "merges.txt",
+    "LICENSE"};
+constexpr const char* kSentenceFiles[] = {"modules.json", "sentence_bert_config.json", "config_sentence_transformers.json", "1_Pooling"};
 
 void copy_if_there(const fs::path& from, const fs::path& to, const char* name) {
   if (!fs::exists(from / name)) return;

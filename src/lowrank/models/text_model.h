@@ -72,8 +72,7 @@ class TextModel : public torch::nn::Module {
 /// another head (listed in a log notice). A stored head is used when it has the kind and the labels of `head`, else a
 /// new one is made. All weights are cast to `dtype` and frozen, except new modules, which train in float32 (float64
 /// when `dtype` is that): weights normal(0, initializer_range) from (head.seed, "init:<parameter>"), biases 0.
-std::unique_ptr<TextModel> load_text_model(const std::filesystem::path& folder, const HeadOptions& head,
-                                           at::ScalarType dtype = at::kFloat);
+std::unique_ptr<TextModel> load_text_model(const std::filesystem::path& folder, const HeadOptions& head, at::ScalarType dtype = at::kFloat);
 
 /// The head stored in the folder itself (problem_type, id2label), when the checkpoint has one.
 HeadOptions stored_head(const std::filesystem::path& folder);

@@ -1,10 +1,9 @@
 // What a layer asks of whatever adapts it. The methods themselves are in the adapters layer, one file each.
 #pragma once
 
-#include <torch/nn/module.h>
-
 #include <optional>
 #include <string_view>
+#include <torch/nn/module.h>
 
 #include "lowrank/nn/packed.h"
 

@@ -12,8 +12,7 @@ class Embedding : public Host {
   HostShape shape() const override;
   at::Tensor matrix() const override { return weight().t(); }
   at::Tensor project(const at::Tensor& ids, const at::Tensor& m, int64_t blocks) const override;
-  at::Tensor add_expanded(const at::Tensor& y0, const at::Tensor& h, const at::Tensor& m, double scale,
-                          int64_t blocks) const override;
+  at::Tensor add_expanded(const at::Tensor& y0, const at::Tensor& h, const at::Tensor& m, double scale, int64_t blocks) const override;
   at::Tensor scale_outputs(const at::Tensor& y, const at::Tensor& gain) const override;
 
  protected:

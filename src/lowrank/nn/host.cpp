@@ -1,7 +1,6 @@
 #include "lowrank/nn/host.h"
 
 #include <ATen/ops/matmul.h>
-
 #include <algorithm>
 
 #include "lowrank/base/error.h"

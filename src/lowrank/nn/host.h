@@ -3,10 +3,9 @@
 // (dense, quantised) are the host's affair: methods speak to it through project, expand and scale only.
 #pragma once
 
-#include <torch/nn/module.h>
-
 #include <memory>
 #include <string>
+#include <torch/nn/module.h>
 #include <utility>
 #include <vector>
 
@@ -16,9 +15,9 @@ namespace lowrank::nn {
 
 /// O and I of the weight as a matrix. Embedding: O = width, I = vocabulary. Convolution: I = in/groups · kh · kw.
 struct HostShape {
-  std::string_view kind;         // "linear", "embedding", "conv2d"
+  std::string_view kind;  // "linear", "embedding", "conv2d"
   int64_t out = 0, in = 0;
-  bool one_hot_input = false;    // x is an index that selects one column (embedding)
+  bool one_hot_input = false;  // x is an index that selects one column (embedding)
 };
 
 class Host : public torch::nn::Module {
@@ -52,8 +51,8 @@ class Host : public torch::nn::Module {
   void unmerge();
   bool is_merged() const { return original_.defined(); }
 
-  const at::Tensor& weight() const { return weight_; }   // as stored in the checkpoint
-  const at::Tensor& bias() const { return bias_; }       // undefined when the layer has none
+  const at::Tensor& weight() const { return weight_; }  // as stored in the checkpoint
+  const at::Tensor& bias() const { return bias_; }      // undefined when the layer has none
   /// Puts other storage (same shape and dtype class) behind weight or bias, as a flat parameter buffer does.
   void set_weight(const at::Tensor& weight);
   void set_bias(const at::Tensor& bias);
@@ -61,9 +60,9 @@ class Host : public torch::nn::Module {
  protected:
   /// Registers "weight" (frozen) and, if defined, "bias".
   void own(at::Tensor weight, at::Tensor bias);
-  virtual at::Tensor base(const at::Tensor& x) const = 0;                                  // y0 = x·Wᵀ, no bias
+  virtual at::Tensor base(const at::Tensor& x) const = 0;  // y0 = x·Wᵀ, no bias
   virtual at::Tensor add_bias(const at::Tensor& y) const = 0;
-  virtual at::Tensor weight_from_matrix(const at::Tensor& matrix) const = 0;               // [O, I] → stored shape
+  virtual at::Tensor weight_from_matrix(const at::Tensor& matrix) const = 0;  // [O, I] → stored shape
   /// One adapter in the shared form, bias included, as one operation; nullopt when this kind has none.
   virtual std::optional<at::Tensor> fused(const at::Tensor& /*x*/, const LowRankForm& /*form*/) const { return std::nullopt; }
 

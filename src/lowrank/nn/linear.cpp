@@ -14,9 +14,7 @@ at::Tensor in_dtype_of(const at::Tensor& x, const at::Tensor& m) { return m.defi
 
 }  // namespace
 
-Linear::Linear(int64_t in, int64_t out, bool with_bias) {
-  own(at::zeros({out, in}), with_bias ? at::zeros({out}) : at::Tensor());
-}
+Linear::Linear(int64_t in, int64_t out, bool with_bias) { own(at::zeros({out, in}), with_bias ? at::zeros({out}) : at::Tensor()); }
 
 HostShape Linear::shape() const { return {"linear", weight().size(0), weight().size(1), false}; }
 

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-
 #include <cstdint>
 #include <vector>
 
@@ -13,11 +12,11 @@ namespace lowrank::nn {
 using RowKeys = std::vector<uint64_t>;
 
 struct Packed {
-  at::Tensor ids;                 // [N] int64
-  at::Tensor positions;           // [N] int64, 0-based within each sequence
-  at::Tensor type_ids;            // [N] int64, segment of a text pair
-  std::vector<int64_t> offsets;   // [B + 1], sequence b is rows offsets[b] … offsets[b+1]-1
-  RowKeys keys;                   // [N] while training with dropout, else empty
+  at::Tensor ids;                // [N] int64
+  at::Tensor positions;          // [N] int64, 0-based within each sequence
+  at::Tensor type_ids;           // [N] int64, segment of a text pair
+  std::vector<int64_t> offsets;  // [B + 1], sequence b is rows offsets[b] … offsets[b+1]-1
+  RowKeys keys;                  // [N] while training with dropout, else empty
 
   int64_t tokens() const { return offsets.back(); }
   int64_t sequences() const { return static_cast<int64_t>(offsets.size()) - 1; }

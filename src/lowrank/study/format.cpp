@@ -1,9 +1,8 @@
 #include "lowrank/study/format.h"
 
-#include <fmt/format.h>
-
 #include <array>
 #include <cmath>
+#include <fmt/format.h>
 
 namespace lowrank::study {
 

@@ -8,16 +8,16 @@
 
 namespace lowrank::study {
 
-std::string percent(double share);               // 0.8431 -> "84.3 %"
-std::string points(double difference);           // 0.0081 -> "+0.8" (percentage points, a true minus sign)
-std::string points_range(Interval interval);     // "−0.3 to +1.9"
-std::string percent_range(Interval interval);    // "82.1 to 86.4 %"
+std::string percent(double share);             // 0.8431 -> "84.3 %"
+std::string points(double difference);         // 0.0081 -> "+0.8" (percentage points, a true minus sign)
+std::string points_range(Interval interval);   // "−0.3 to +1.9"
+std::string percent_range(Interval interval);  // "82.1 to 86.4 %"
 std::string decimal(double value, int digits);
-std::string p_text(double p);                    // "0.031", "<0.001"
-std::string count(double value);                 // 294912 -> "294,912"
-std::string bytes(double value);                 // decimal units
+std::string p_text(double p);     // "0.031", "<0.001"
+std::string count(double value);  // 294912 -> "294,912"
+std::string bytes(double value);  // decimal units
 std::string duration(double seconds);
-std::string rate(double learning_rate);          // 0.0005 -> "5e-4"
+std::string rate(double learning_rate);  // 0.0005 -> "5e-4"
 
 /// & < > " ' as entities: safe in text and in quoted attributes.
 std::string escape_html(std::string_view text);

@@ -47,8 +47,8 @@ class FieldReader {
 
   void finish() const {
     for (const auto& [name, _] : json_.items()) {
-      check(std::find(names_.begin(), names_.end(), name) != names_.end(), ErrorKind::file_format, where_, "unknown key '{}'{}",
-            name, did_you_mean(name, names_));
+      check(std::find(names_.begin(), names_.end(), name) != names_.end(), ErrorKind::file_format, where_, "unknown key '{}'{}", name,
+            did_you_mean(name, names_));
     }
   }
 

@@ -34,32 +34,33 @@ bool cheaper(const MethodSummary& a, const MethodSummary& b) {
   return larger <= 1.1 * smaller ? a.seconds < b.seconds : a.adapter_bytes < b.adapter_bytes;
 }
 
-std::string reason(const Study& study, const Summary& summary, const MethodSummary& chosen, const MethodSummary& best,
-                   size_t candidates, double margin) {
+std::string reason(const Study& study, const Summary& summary, const MethodSummary& chosen, const MethodSummary& best, size_t candidates,
+                   double margin) {
   const auto tested = std::count_if(summary.methods.begin(), summary.methods.end(), [](const auto& method) { return method.tested(); });
   if (tested == 1) return "it is the only method with a tested run";
   const std::string own = fmt::format("its {} ({})", study.score_name, percent(chosen.score.mean));
   if (&chosen == &best) {
-    const std::string rest = candidates > 1
-                                 ? fmt::format("it is the cheapest ({}, {}) of the {} methods that are not shown worse and lose at most {:.1f} points",
-                                               bytes(chosen.adapter_bytes), duration(chosen.seconds), candidates, 100 * margin)
-                                 : fmt::format("every other method is shown worse or loses more than {:.1f} points", 100 * margin);
+    const std::string rest =
+        candidates > 1
+            ? fmt::format("it is the cheapest ({}, {}) of the {} methods that are not shown worse and lose at most {:.1f} points",
+                          bytes(chosen.adapter_bytes), duration(chosen.seconds), candidates, 100 * margin)
+            : fmt::format("every other method is shown worse or loses more than {:.1f} points", 100 * margin);
     return fmt::format("{} is the highest, and {}", own, rest);
   }
   const auto gap = find_difference(summary, chosen.method, best.method);
-  return fmt::format("{} is not shown different from the best, {} ({}; difference {} points, 95 % interval {}), and it is the cheapest "
-                     "of the {} candidates: {} against {}, trained in {} against {}",
-                     own, title_of(study, best.method), percent(best.score.mean), points(gap->estimate.mean),
-                     points_range(gap->estimate.interval), candidates, bytes(chosen.adapter_bytes), bytes(best.adapter_bytes),
-                     duration(chosen.seconds), duration(best.seconds));
+  return fmt::format(
+      "{} is not shown different from the best, {} ({}; difference {} points, 95 % interval {}), and it is the cheapest "
+      "of the {} candidates: {} against {}, trained in {} against {}",
+      own, title_of(study, best.method), percent(best.score.mean), points(gap->estimate.mean), points_range(gap->estimate.interval),
+      candidates, bytes(chosen.adapter_bytes), bytes(best.adapter_bytes), duration(chosen.seconds), duration(best.seconds));
 }
 
 /// What would narrow the interval of a difference to ± margin: seeds, if they can, else test items.
 std::string remedy(const Estimate& estimate, double margin) {
   const double target = std::pow(margin / 1.96, 2), items = std::pow(estimate.item_error, 2), seeds = std::pow(estimate.seed_error, 2);
   if (items < 0.8 * target) {
-    const double needed = std::max(std::ceil(seeds * static_cast<double>(estimate.seeds) / (target - items)),
-                                   static_cast<double>(estimate.seeds + 1));
+    const double needed =
+        std::max(std::ceil(seeds * static_cast<double>(estimate.seeds) / (target - items)), static_cast<double>(estimate.seeds + 1));
     return fmt::format("about {:.0f} seeds instead of {} would tell a difference of {:.1f} points", needed, estimate.seeds, 100 * margin);
   }
   const double needed = std::ceil(items * static_cast<double>(estimate.items) / (0.5 * target) / 100) * 100;
@@ -67,8 +68,8 @@ std::string remedy(const Estimate& estimate, double margin) {
                      100 * margin, count(needed), count(static_cast<double>(estimate.items)));
 }
 
-void caution_uncertainty(const Study& study, const Summary& summary, const MethodSummary& chosen, const MethodSummary& best,
-                         double margin, std::vector<std::string>& cautions) {
+void caution_uncertainty(const Study& study, const Summary& summary, const MethodSummary& chosen, const MethodSummary& best, double margin,
+                         std::vector<std::string>& cautions) {
   if (chosen.seeds.size() < 2) {
     cautions.push_back("With one seed a difference between methods cannot be told from chance: run three or more seeds.");
     return;
@@ -83,16 +84,17 @@ void caution_uncertainty(const Study& study, const Summary& summary, const Metho
     const auto loss = find_difference(summary, other.method, best.method);
     if (loss && loss->verdict == Verdict::no_difference_shown) {
       cautions.push_back(fmt::format("{} scored {:.1f} points below {}, but is not shown worse; {}.",
-                                     capitalized(title_of(study, other.method)), -100 * loss->estimate.mean,
-                                     title_of(study, best.method), remedy(loss->estimate, margin)));
+                                     capitalized(title_of(study, other.method)), -100 * loss->estimate.mean, title_of(study, best.method),
+                                     remedy(loss->estimate, margin)));
     }
   }
 }
 
 void caution_baselines(const Summary& summary, const MethodSummary& chosen, std::vector<std::string>& cautions) {
   if (std::isfinite(summary.majority_score) && chosen.score.interval.low <= summary.majority_score) {
-    cautions.push_back(fmt::format("It is not shown to beat always answering the most frequent label ({}): check labels and learning rates.",
-                                   percent(summary.majority_score)));
+    cautions.push_back(
+        fmt::format("It is not shown to beat always answering the most frequent label ({}): check labels and learning rates.",
+                    percent(summary.majority_score)));
   }
   const auto over_probe = chosen.method == "none" ? std::nullopt : find_difference(summary, chosen.method, "none");
   if (over_probe && over_probe->verdict != Verdict::better) {
@@ -100,8 +102,10 @@ void caution_baselines(const Summary& summary, const MethodSummary& chosen, std:
   }
   const double agreement = chosen.forgetting.rank_agreement;
   if (std::isfinite(agreement) && agreement < 0.9) {
-    cautions.push_back(fmt::format("With it, the model's original sentence similarities keep a rank agreement of only {:.2f}: switch the "
-                                   "adapter off for that use.", agreement));
+    cautions.push_back(
+        fmt::format("With it, the model's original sentence similarities keep a rank agreement of only {:.2f}: switch the "
+                    "adapter off for that use.",
+                    agreement));
   }
 }
 

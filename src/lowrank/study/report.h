@@ -19,24 +19,24 @@ struct Column {
 
 struct Table {
   std::string caption;
-  std::vector<Column> columns;                  // the first one heads its row
-  std::vector<std::vector<std::string>> rows;   // plain text
-  int highlight = -1;                           // row of the recommended method
+  std::vector<Column> columns;                 // the first one heads its row
+  std::vector<std::vector<std::string>> rows;  // plain text
+  int highlight = -1;                          // row of the recommended method
 };
 
 /// One part of a section. A figure is drawn by the page's script from chart_data(); elsewhere it is left out.
 struct Block {
   enum class Kind { paragraph, list, table, figure, code } kind = Kind::paragraph;
-  std::string text;                  // paragraph, code, or a figure's caption
-  std::string id;                    // figure: "curves", "differences" or "costs"
-  std::vector<std::string> items;    // list
+  std::string text;                // paragraph, code, or a figure's caption
+  std::string id;                  // figure: "curves", "differences" or "costs"
+  std::vector<std::string> items;  // list
   Table table;
 };
 
 struct Section {
   std::string id, title;
   std::vector<Block> blocks;
-  bool folded = false;               // closed at first on the page
+  bool folded = false;  // closed at first on the page
 };
 
 struct Document {

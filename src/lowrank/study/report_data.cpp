@@ -51,26 +51,46 @@ Json costs_of(const Summary& summary) {
 }
 
 Json json_of(const Estimate& estimate) {
-  return {{"mean", estimate.mean},   {"interval", pair_of(estimate.interval)}, {"seed_error", estimate.seed_error},
-          {"item_error", estimate.item_error}, {"seeds", estimate.seeds},   {"items", estimate.items}};
+  return {{"mean", estimate.mean},
+          {"interval", pair_of(estimate.interval)},
+          {"seed_error", estimate.seed_error},
+          {"item_error", estimate.item_error},
+          {"seeds", estimate.seeds},
+          {"items", estimate.items}};
 }
 
 Json json_of(const MethodSummary& method) {
-  Json json = {{"method", method.method}, {"learning_rate", method.learning_rate}, {"search_runs", method.search_runs},
-               {"failed_runs", method.failed_runs}, {"seeds", method.seeds}};
+  Json json = {{"method", method.method},
+               {"learning_rate", method.learning_rate},
+               {"search_runs", method.search_runs},
+               {"failed_runs", method.failed_runs},
+               {"seeds", method.seeds}};
   if (!method.tested()) return json;
-  json.update({{"seed_scores", method.seed_scores}, {"score", json_of(method.score)}, {"seed_deviation", method.seed_deviation},
-               {"macro_f1", json_of(method.macro_f1)}, {"seconds", method.seconds}, {"tokens_per_second", method.tokens_per_second},
-               {"peak_bytes", method.peak_bytes}, {"trainable_parameters", method.trainable_parameters},
-               {"adapter_bytes", method.adapter_bytes}, {"rank_agreement", method.forgetting.rank_agreement},
-               {"similarity_shift", method.forgetting.similarity_shift}, {"recall", method.recall}});
+  json.update({{"seed_scores", method.seed_scores},
+               {"score", json_of(method.score)},
+               {"seed_deviation", method.seed_deviation},
+               {"macro_f1", json_of(method.macro_f1)},
+               {"seconds", method.seconds},
+               {"tokens_per_second", method.tokens_per_second},
+               {"peak_bytes", method.peak_bytes},
+               {"trainable_parameters", method.trainable_parameters},
+               {"adapter_bytes", method.adapter_bytes},
+               {"rank_agreement", method.forgetting.rank_agreement},
+               {"similarity_shift", method.forgetting.similarity_shift},
+               {"recall", method.recall}});
   return json;
 }
 
 Json json_of(const Difference& pair) {
-  return {{"first", pair.first}, {"second", pair.second}, {"difference", json_of(pair.estimate)}, {"p", pair.p}, {"p_holm", pair.p_holm},
-          {"corrected_interval", pair_of(pair.corrected)}, {"bootstrap_interval", pair_of(pair.bootstrap)},
-          {"seed_noise", pair.noise_floor}, {"verdict", to_string(pair.verdict)}};
+  return {{"first", pair.first},
+          {"second", pair.second},
+          {"difference", json_of(pair.estimate)},
+          {"p", pair.p},
+          {"p_holm", pair.p_holm},
+          {"corrected_interval", pair_of(pair.corrected)},
+          {"bootstrap_interval", pair_of(pair.bootstrap)},
+          {"seed_noise", pair.noise_floor},
+          {"verdict", to_string(pair.verdict)}};
 }
 
 }  // namespace
@@ -79,16 +99,26 @@ Json chart_data(const Study& study, const Summary& summary) {
   Json methods = Json::array(), differences = Json::array();
   for (const MethodSummary& method : summary.methods) {
     if (!method.tested()) continue;
-    methods.push_back({{"id", method.method}, {"title", title_of(study, method.method)}, {"score", 100 * method.score.mean},
-                       {"interval", pair_of(method.score.interval, 100)}, {"curve", curve_of(study, method.method)}});
+    methods.push_back({{"id", method.method},
+                       {"title", title_of(study, method.method)},
+                       {"score", 100 * method.score.mean},
+                       {"interval", pair_of(method.score.interval, 100)},
+                       {"curve", curve_of(study, method.method)}});
     const auto pair = find_difference(summary, method.method, study.reference);
     if (!pair) continue;
-    differences.push_back({{"id", method.method}, {"title", title_of(study, method.method)}, {"mean", 100 * pair->estimate.mean},
-                           {"interval", pair_of(pair->estimate.interval, 100)}, {"corrected", pair_of(pair->corrected, 100)},
-                           {"noise", 100 * pair->noise_floor}, {"verdict", to_string(pair->verdict)}});
+    differences.push_back({{"id", method.method},
+                           {"title", title_of(study, method.method)},
+                           {"mean", 100 * pair->estimate.mean},
+                           {"interval", pair_of(pair->estimate.interval, 100)},
+                           {"corrected", pair_of(pair->corrected, 100)},
+                           {"noise", 100 * pair->noise_floor},
+                           {"verdict", to_string(pair->verdict)}});
   }
-  return {{"score", study.score_name}, {"reference", title_of(study, study.reference)}, {"methods", methods},
-          {"differences", differences}, {"costs", costs_of(summary)}};
+  return {{"score", study.score_name},
+          {"reference", title_of(study, study.reference)},
+          {"methods", methods},
+          {"differences", differences},
+          {"costs", costs_of(summary)}};
 }
 
 Json report_json(const Study& study, const Summary& summary) {
@@ -98,9 +128,10 @@ Json report_json(const Study& study, const Summary& summary) {
     runs.back().erase("predicted");
     runs.back().erase("item_scores");
   }
-  Json result = {{"recommendation", {{"method", summary.recommendation.method},
-                                     {"sentence", summary.recommendation.sentence},
-                                     {"cautions", summary.recommendation.cautions}}},
+  Json result = {{"recommendation",
+                  {{"method", summary.recommendation.method},
+                   {"sentence", summary.recommendation.sentence},
+                   {"cautions", summary.recommendation.cautions}}},
                  {"notes", summary.notes},
                  {"majority_score", summary.majority_score},
                  {"methods", Json::array()},

@@ -25,8 +25,14 @@ class Builder {
 
   Section results() const {
     Table table{.caption = capitalized(study_.score_name) + " on the test set",
-                .columns = {{"Method", false}, {capitalized(study_.score_name)}, {"95 % interval"}, {"SD over seeds"}, {"Macro F1"},
-                            {"Learning rate"}, {"Seeds"}, {"Similarity kept"}}};
+                .columns = {{"Method", false},
+                            {capitalized(study_.score_name)},
+                            {"95 % interval"},
+                            {"SD over seeds"},
+                            {"Macro F1"},
+                            {"Learning rate"},
+                            {"Seeds"},
+                            {"Similarity kept"}}};
     for (const MethodSummary& method : summary_.methods) {
       if (!method.tested()) continue;
       if (method.method == summary_.recommendation.method) table.highlight = static_cast<int>(table.rows.size());
@@ -37,10 +43,13 @@ class Builder {
     if (std::isfinite(summary_.majority_score)) {
       table.rows.push_back({"most frequent label", percent(summary_.majority_score), "–", "–", "–", "–", "–", "–"});
     }
-    return {.id = "results", .title = "Results", .blocks = {block(std::move(table)),
-            paragraph("The interval is for new seeds and new test items. Intervals of two methods may overlap although their paired "
-                      "difference is clear: judge methods by the differences below. “Similarity kept” is the rank correlation of the "
-                      "model's sentence similarities before and after training; 1 means that nothing of that use is forgotten.")}};
+    return {.id = "results",
+            .title = "Results",
+            .blocks = {
+                block(std::move(table)),
+                paragraph("The interval is for new seeds and new test items. Intervals of two methods may overlap although their paired "
+                          "difference is clear: judge methods by the differences below. “Similarity kept” is the rank correlation of the "
+                          "model's sentence similarities before and after training; 1 means that nothing of that use is forgotten.")}};
   }
 
   Section differences() const {
@@ -53,7 +62,8 @@ class Builder {
       section.blocks.push_back(paragraph("Fewer than two methods were tested on a common seed, so there is nothing to compare."));
       return section;
     }
-    section.blocks.push_back(figure("differences",
+    section.blocks.push_back(figure(
+        "differences",
         fmt::format("Paired differences to {}. Dot: mean; thick bar: 95 % interval; thin line: corrected for all {} comparisons; grey "
                     "band: seed noise, what two repeats of one method would differ by. Right of zero is better than {}.",
                     title_of(study_, study_.reference), summary_.pairs.size(), title_of(study_, study_.reference))));
@@ -74,8 +84,14 @@ class Builder {
 
   Section costs() const {
     Table table{.caption = "Cost of one run (mean over seeds)",
-                .columns = {{"Method", false}, {capitalized(study_.score_name)}, {"Training time"}, {"Tokens/s"}, {"Peak memory"},
-                            {"Trained parameters"}, {"Adapter size"}, {"On the Pareto front of", false}}};
+                .columns = {{"Method", false},
+                            {capitalized(study_.score_name)},
+                            {"Training time"},
+                            {"Tokens/s"},
+                            {"Peak memory"},
+                            {"Trained parameters"},
+                            {"Adapter size"},
+                            {"On the Pareto front of", false}}};
     for (const MethodSummary& method : summary_.methods) {
       if (!method.tested()) continue;
       if (method.method == summary_.recommendation.method) table.highlight = static_cast<int>(table.rows.size());
@@ -87,21 +103,25 @@ class Builder {
                             count(method.tokens_per_second), bytes(method.peak_bytes), count(method.trainable_parameters),
                             bytes(method.adapter_bytes), best.empty() ? "–" : fmt::format("{}", fmt::join(best, ", "))});
     }
-    return {.id = "costs", .title = "Quality against cost",
-            .blocks = {figure("costs", "Further left is cheaper, higher is better. The dashed line joins the methods that no other beats in "
-                                       "both (the Pareto set); bars are 95 % intervals."),
+    return {.id = "costs",
+            .title = "Quality against cost",
+            .blocks = {figure("costs",
+                              "Further left is cheaper, higher is better. The dashed line joins the methods that no other beats in "
+                              "both (the Pareto set); bars are 95 % intervals."),
                        block(std::move(table))}};
   }
 
   Section curves() const {
-    return {.id = "curves", .title = "Learning curves",
-            .blocks = {figure("curves", "Validation score during training: line, mean over seeds; band, from the lowest to the highest "
-                                        "seed. A line ends where the first of its seeds stopped.")}};
+    return {.id = "curves",
+            .title = "Learning curves",
+            .blocks = {figure("curves",
+                              "Validation score during training: line, mean over seeds; band, from the lowest to the highest "
+                              "seed. A line ends where the first of its seeds stopped.")}};
   }
 
   Section search() const {
-    Table table{.caption = "Best validation score of each search run", .columns = {{"Method", false}, {"Learning rate"}, {"Seed"},
-                                                                                   {"Best validation score"}, {"Chosen", false}}};
+    Table table{.caption = "Best validation score of each search run",
+                .columns = {{"Method", false}, {"Learning rate"}, {"Seed"}, {"Best validation score"}, {"Chosen", false}}};
     for (const std::string& method : study_.methods) {
       const auto chosen = choose_learning_rate(study_, method);
       for (const Run& run : study_.runs) {
@@ -113,9 +133,11 @@ class Builder {
                               chosen && *chosen == run.learning_rate ? "yes" : ""});
       }
     }
-    return {.id = "search", .title = "Search for the learning rate",
+    return {.id = "search",
+            .title = "Search for the learning rate",
             .blocks = {paragraph("Every rate was tried on the training and validation data alone; the test set played no part in it."),
-                       block(std::move(table))}, .folded = true};
+                       block(std::move(table))},
+            .folded = true};
   }
 
   Section recall() const {
@@ -136,8 +158,15 @@ class Builder {
 
   Section runs() const {
     Table table{.caption = "Every run; those that did not end well first",
-                .columns = {{"Method", false}, {"Phase", false}, {"Learning rate"}, {"Seed"}, {"Status", false}, {"Test " + study_.score_name},
-                            {"Best step"}, {"Training time"}, {"Error", false}}};
+                .columns = {{"Method", false},
+                            {"Phase", false},
+                            {"Learning rate"},
+                            {"Seed"},
+                            {"Status", false},
+                            {"Test " + study_.score_name},
+                            {"Best step"},
+                            {"Training time"},
+                            {"Error", false}}};
     for (const bool ok : {false, true}) {
       for (const Run& run : study_.runs) {
         if ((run.status == RunStatus::ok) != ok) continue;
@@ -159,18 +188,29 @@ class Builder {
   }
 
   Section method() const {
-    return {.id = "method", .title = "How the figures come about", .blocks = {{.kind = Kind::list, .items = {
-        "Methods are paired: the same seeds (data order, start of the head) and the same test items for each. A difference is taken item by item.",
-        "Intervals hold for new seeds and new test items at once. The seeds' part follows Student's t with (seeds − 1) degrees of freedom, the "
-        "items' part with (items − 1); their sum is integrated numerically (Behrens–Fisher).",
-        "For a difference, the seeds' variance is the larger of the pair's own and the one pooled over all methods, with (methods − 1) × (seeds − 1) "
-        "degrees of freedom.",
-        "The two-way bootstrap resamples seeds and items. With few seeds it is too narrow (about 75 % instead of 95 % with three seeds that "
-        "vary much), so it is shown as a check and decides nothing. A sign-flip test over three seeds cannot go below p = 0.25.",
-        "Seed noise (A/A) is measured on seed pairs of one method and scaled to means over the seeds used.",
-        "Learning rates are chosen on validation data; the test set is used once, by the final runs.",
-        "Recommendation: among the methods that are not shown worse than the best and lose at most the margin, the one with the smallest "
-        "adapter; sizes within 10 % count as equal and training time decides."}}}, .folded = true};
+    return {
+        .id = "method",
+        .title = "How the figures come about",
+        .blocks =
+            {{.kind = Kind::list,
+              .items =
+                  {"Methods are paired: the same seeds (data order, start of the head) and the same test items for each. A difference is "
+                   "taken item by item.",
+                   "Intervals hold for new seeds and new test items at once. The seeds' part follows Student's t with (seeds − 1) degrees "
+                   "of freedom, the "
+                   "items' part with (items − 1); their sum is integrated numerically (Behrens–Fisher).",
+                   "For a difference, the seeds' variance is the larger of the pair's own and the one pooled over all methods, with "
+                   "(methods − 1) × (seeds − 1) "
+                   "degrees of freedom.",
+                   "The two-way bootstrap resamples seeds and items. With few seeds it is too narrow (about 75 % instead of 95 % with "
+                   "three seeds that "
+                   "vary much), so it is shown as a check and decides nothing. A sign-flip test over three seeds cannot go below p = 0.25.",
+                   "Seed noise (A/A) is measured on seed pairs of one method and scaled to means over the seeds used.",
+                   "Learning rates are chosen on validation data; the test set is used once, by the final runs.",
+                   "Recommendation: among the methods that are not shown worse than the best and lose at most the margin, the one with the "
+                   "smallest "
+                   "adapter; sizes within 10 % count as equal and training time decides."}}},
+        .folded = true};
   }
 
   Section reproduce() const {
@@ -182,8 +222,8 @@ class Builder {
 
  private:
   static Table difference_table(std::string caption) {
-    return {.caption = std::move(caption), .columns = {{"Comparison", false}, {"Difference"}, {"95 % interval"}, {"Seed noise (A/A)"},
-                                                       {"p (Holm)"}, {"Verdict", false}}};
+    return {.caption = std::move(caption),
+            .columns = {{"Comparison", false}, {"Difference"}, {"95 % interval"}, {"Seed noise (A/A)"}, {"p (Holm)"}, {"Verdict", false}}};
   }
 
   std::vector<std::string> difference_row(const Difference& pair, bool all) const {
@@ -217,8 +257,8 @@ Document make_document(const Study& study, const Summary& summary) {
   const Builder builder(study, summary);
   Document document{.title = study.title.empty() ? "Comparison of adaptation methods" : study.title};
   const auto tested = std::count_if(summary.methods.begin(), summary.methods.end(), [](const auto& method) { return method.tested(); });
-  document.subtitle = fmt::format("{} · {} methods tested · {} labels · {} test items", study.model, tested,
-                                  study.label_names.size(), study.test_labels.size());
+  document.subtitle = fmt::format("{} · {} methods tested · {} labels · {} test items", study.model, tested, study.label_names.size(),
+                                  study.test_labels.size());
   document.recommendation = summary.recommendation.sentence;
   document.cautions = summary.recommendation.cautions;
   document.notes = summary.notes;

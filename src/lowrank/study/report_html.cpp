@@ -15,8 +15,10 @@ std::string list(const char* css_class, const std::vector<std::string>& items) {
 
 std::string render(const Table& table) {
   const std::string caption = escape_html(table.caption);
-  std::string html = fmt::format("<figure class=\"table\">\n<figcaption>{0}</figcaption>\n<div class=\"scroll\" role=\"region\" "
-                                 "tabindex=\"0\" aria-label=\"{0}\">\n<table aria-label=\"{0}\">\n<thead><tr>", caption);
+  std::string html = fmt::format(
+      "<figure class=\"table\">\n<figcaption>{0}</figcaption>\n<div class=\"scroll\" role=\"region\" "
+      "tabindex=\"0\" aria-label=\"{0}\">\n<table aria-label=\"{0}\">\n<thead><tr>",
+      caption);
   for (const Column& column : table.columns) {
     html += fmt::format("<th scope=\"col\"{}>{}</th>", column.numeric ? " class=\"number\"" : "", escape_html(column.title));
   }
@@ -47,9 +49,10 @@ std::string render(const Block& block) {
     case Block::Kind::list: return list("plain", block.items);
     case Block::Kind::figure: break;
   }
-  return fmt::format("<figure>\n<div class=\"controls\" id=\"{0}-controls\"></div>\n<div class=\"chart\" id=\"{0}-box\"><canvas id=\"{0}-chart\" "
-                     "role=\"img\" aria-label=\"{1} The tables hold the same figures.\"></canvas></div>\n<figcaption>{1}</figcaption>\n</figure>\n",
-                     escape_html(block.id), text);
+  return fmt::format(
+      "<figure>\n<div class=\"controls\" id=\"{0}-controls\"></div>\n<div class=\"chart\" id=\"{0}-box\"><canvas id=\"{0}-chart\" "
+      "role=\"img\" aria-label=\"{1} The tables hold the same figures.\"></canvas></div>\n<figcaption>{1}</figcaption>\n</figure>\n",
+      escape_html(block.id), text);
 }
 
 std::string render(const Section& section) {
@@ -68,9 +71,11 @@ std::string render(const Section& section) {
 
 std::string render_html(const Document& document, const Json& chart_data) {
   const std::string title = escape_html(document.title);
-  std::string html = "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-                     "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-                     "<meta name=\"color-scheme\" content=\"light dark\">\n<title>" + title + "</title>\n<style>\n";
+  std::string html =
+      "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+      "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
+      "<meta name=\"color-scheme\" content=\"light dark\">\n<title>" +
+      title + "</title>\n<style>\n";
   html += page_style();
   html += "</style>\n</head>\n<body>\n<main>\n<header>\n<h1>" + title + "</h1>\n<p class=\"subtitle\">" + escape_html(document.subtitle) +
           "</p>\n</header>\n<section id=\"recommendation\" aria-label=\"Recommendation\">\n<p class=\"verdict\">" +

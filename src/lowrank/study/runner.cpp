@@ -1,10 +1,9 @@
 #include "lowrank/study/runner.h"
 
-#include <torch/version.h>
-
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <torch/version.h>
 
 #include "lowrank/base/error.h"
 #include "lowrank/base/hash.h"
@@ -24,7 +23,9 @@ namespace fs = std::filesystem;
 namespace {
 
 /// Rounded to three digits, so that a rate reads well and is the same number again when a file is read.
-double rate_of(const std::string& method, double factor) { return std::stod(fmt::format("{:.3g}", train::default_learning_rate(method) * factor)); }
+double rate_of(const std::string& method, double factor) {
+  return std::stod(fmt::format("{:.3g}", train::default_learning_rate(method) * factor));
+}
 
 class Runner {
  public:
@@ -48,9 +49,9 @@ class Runner {
 
   const CompareRequest& request_;
   Study study_;
-  at::Tensor original_;                       // embeddings of the test texts before any adaptation [n, D]
+  at::Tensor original_;  // embeddings of the test texts before any adaptation [n, D]
   models::Pooling pooling_;
-  std::map<std::string, train::TrainResult> searched_;   // by final run name: trained while searching, not tested yet
+  std::map<std::string, train::TrainResult> searched_;  // by final run name: trained while searching, not tested yet
   int64_t done_ = 0, total_ = 0;
 };
 
@@ -90,7 +91,9 @@ void Runner::open_study() {
     Study before = load_study(request_.out);
     check(before.data_hash == study_.data_hash && before.model == study_.model && before.options == study_.options,
           ErrorKind::invalid_argument, request_.out.string(), "the folder holds a study of other {}; give another --out",
-          before.data_hash != study_.data_hash ? "data" : before.model != study_.model ? "model" : "options");
+          before.data_hash != study_.data_hash ? "data"
+          : before.model != study_.model       ? "model"
+                                               : "options");
     study_.runs = std::move(before.runs);
   }
   fs::create_directories(request_.out);
@@ -163,7 +166,12 @@ void Runner::train_into(Run& run) {
     return;
   }
   for (const auto& point : result.validations) {
-    run.curve.push_back({.step = point.step, .epoch = point.epoch, .validation_loss = point.loss, .validation_score = point.score});
+    run.curve.push_back({.step = point.step,
+                         .epoch = point.epoch,
+                         .seconds = point.seconds,
+                         .train_loss = point.train_loss,
+                         .validation_loss = point.loss,
+                         .validation_score = point.score});
   }
   run.best_step = result.best >= 0 ? result.validations[static_cast<size_t>(result.best)].step : result.steps;
   run.seconds = result.seconds;
@@ -256,7 +264,9 @@ void declare(OptionTable& table, CompareOptions& options) {
   table.add("seeds", options.seeds, "tested runs of each method").range(1, 1000).group(group);
   table.add("search-seeds", options.search_seeds, "seeds that search for the learning rate").range(1, 1000).group(group);
   table.add("reference", options.reference, "method that the others are compared with").group(group);
-  table.add("keep", options.keep, "trained results left on disk: of each method's first seed, all, or none").choices({"first", "all", "none"}).group(group);
+  table.add("keep", options.keep, "trained results left on disk: of each method's first seed, all, or none")
+      .choices({"first", "all", "none"})
+      .group(group);
 }
 
 CompareResult compare(const CompareRequest& request) { return Runner(request).go(); }

@@ -20,11 +20,11 @@ namespace lowrank::study {
 
 struct CompareOptions {
   std::vector<std::string> methods = {"none", "lora", "dora", "lokr", "full"};
-  std::vector<double> rate_factors = {0.3, 1, 3};   // learning rates tried: each method's own times these
-  int64_t seeds = 3;                                // tested runs a method
-  int64_t search_seeds = 1;                         // of these, how many search for the rate
+  std::vector<double> rate_factors = {0.3, 1, 3};  // learning rates tried: each method's own times these
+  int64_t seeds = 3;                               // tested runs a method
+  int64_t search_seeds = 1;                        // of these, how many search for the rate
   std::string reference = "lora";
-  std::string keep = "first";                       // trained results left on disk: first seed of each method, all, none
+  std::string keep = "first";  // trained results left on disk: first seed of each method, all, none
 };
 
 /// Adds the group "Comparison".
@@ -32,20 +32,20 @@ void declare(OptionTable& table, CompareOptions& options);
 
 struct CompareRequest {
   std::filesystem::path model, out;
-  const data::Split* split = nullptr;               // with validation and test rows; must outlive the call
+  const data::Split* split = nullptr;  // with validation and test rows; must outlive the call
   CompareOptions options;
-  train::TrainOptions train;                        // learning_rate is not used
-  std::function<adapters::AdapterConfig(const std::string& method)> adapter_for;   // options of a low-rank method
-  Json resolved = Json::object();                   // shown in the report
+  train::TrainOptions train;                                                      // learning_rate is not used
+  std::function<adapters::AdapterConfig(const std::string& method)> adapter_for;  // options of a low-rank method
+  Json resolved = Json::object();                                                 // shown in the report
   std::string command, title;
   ProgressSink progress;
-  std::function<void(const Run&, int64_t done, int64_t total)> on_run;   // after each run
+  std::function<void(const Run&, int64_t done, int64_t total)> on_run;  // after each run
   const StopToken* stop = nullptr;
 };
 
 struct CompareResult {
   Study study;
-  bool complete = false;      // false: stopped by the user, what is done is on disk
+  bool complete = false;  // false: stopped by the user, what is done is on disk
 };
 
 /// Throws Error{invalid_argument} when the folder holds another study (other data, model or options), naming the difference,

@@ -21,8 +21,7 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 // Boost computes doubles in long double unless told otherwise: ten digits more, and several times the time.
-using StudentT = boost::math::students_t_distribution<
-    double, boost::math::policies::policy<boost::math::policies::promote_double<false>>>;
+using StudentT = boost::math::students_t_distribution<double, boost::math::policies::policy<boost::math::policies::promote_double<false>>>;
 
 double square(double value) { return value * value; }
 
@@ -45,23 +44,19 @@ std::vector<double> column_means(const Matrix& values) {
 }
 
 void verify(const Matrix& values, size_t least_seeds) {
-  check(values.size() >= least_seeds, ErrorKind::invalid_argument, "statistics", "expected at least {} seeds, got {}",
-        least_seeds, values.size());
+  check(values.size() >= least_seeds, ErrorKind::invalid_argument, "statistics", "expected at least {} seeds, got {}", least_seeds,
+        values.size());
   for (const auto& row : values) {
     check(row.size() >= 2 && row.size() == values.front().size(), ErrorKind::invalid_argument, "statistics",
           "expected the same test items (two or more) for every seed, got {} and {}", values.front().size(), row.size());
   }
 }
 
-double t_quantile(double degrees_of_freedom, double level) {
-  return boost::math::quantile(StudentT(degrees_of_freedom), 0.5 + level / 2);
-}
+double t_quantile(double degrees_of_freedom, double level) { return boost::math::quantile(StudentT(degrees_of_freedom), 0.5 + level / 2); }
 
 struct Term {  // scale · t(degrees)
   double scale, degrees;
-  double above(double x) const {
-    return boost::math::cdf(boost::math::complement(StudentT(degrees), x / scale));
-  }
+  double above(double x) const { return boost::math::cdf(boost::math::complement(StudentT(degrees), x / scale)); }
 };
 
 /// P(wide + narrow > x) for independent terms. Integrated over the narrow one, so that the other factor is smooth; t = √ν tan θ turns
@@ -106,7 +101,8 @@ PooledSeeds pool_seeds(const Matrix& scores) {
 
 Estimate two_way_estimate(const Matrix& values, double level, PooledSeeds pooled) {
   verify(values, 1);
-  Estimate result{.mean = mean_of(row_means(values)), .seeds = static_cast<int64_t>(values.size()),
+  Estimate result{.mean = mean_of(row_means(values)),
+                  .seeds = static_cast<int64_t>(values.size()),
                   .items = static_cast<int64_t>(values.front().size())};
   const auto cells = static_cast<double>(result.seeds * result.items);
   if (result.seeds == 1) {
@@ -124,8 +120,11 @@ Estimate two_way_estimate(const Matrix& values, double level, PooledSeeds pooled
 
 Estimate mean_estimate(std::span<const double> values, double level) {
   check(!values.empty(), ErrorKind::invalid_argument, "statistics", "expected at least one value, got none");
-  Estimate result{.mean = mean_of(values), .seed_error = kInfinity, .seed_degrees = static_cast<double>(values.size()) - 1,
-                  .seeds = static_cast<int64_t>(values.size()), .items = 1};
+  Estimate result{.mean = mean_of(values),
+                  .seed_error = kInfinity,
+                  .seed_degrees = static_cast<double>(values.size()) - 1,
+                  .seeds = static_cast<int64_t>(values.size()),
+                  .items = 1};
   if (values.size() > 1) result.seed_error = standard_deviation(values) / std::sqrt(static_cast<double>(values.size()));
   result.interval = interval_at(result, level);
   return result;
@@ -198,8 +197,8 @@ Matrix difference(const Matrix& a, const Matrix& b) {
 }
 
 double noise_floor(std::span<const double> a, std::span<const double> b) {
-  check(a.size() == b.size(), ErrorKind::invalid_argument, "statistics", "expected as many seeds of both methods, got {} and {}",
-        a.size(), b.size());
+  check(a.size() == b.size(), ErrorKind::invalid_argument, "statistics", "expected as many seeds of both methods, got {} and {}", a.size(),
+        b.size());
   if (a.size() < 2) return kNaN;
   const auto seeds = static_cast<double>(a.size());
   const double pooled = (square(standard_deviation(a)) + square(standard_deviation(b))) / 2;

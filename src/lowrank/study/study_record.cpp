@@ -117,8 +117,8 @@ void score_predictions(Run& run, const std::vector<int32_t>& labels) {
   struct Count {
     double right = 0, wrong = 0, present = 0;  // wrong: false positives and false negatives together
   };
-  const int32_t highest = std::max(*std::max_element(labels.begin(), labels.end()),
-                                   *std::max_element(run.predicted.begin(), run.predicted.end()));
+  const int32_t highest =
+      std::max(*std::max_element(labels.begin(), labels.end()), *std::max_element(run.predicted.begin(), run.predicted.end()));
   std::vector<Count> counts(static_cast<size_t>(highest) + 1);
   run.item_scores.clear();
   double right = 0;

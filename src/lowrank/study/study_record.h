@@ -18,7 +18,7 @@ namespace lowrank::study {
 
 constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();  // null in the files
 
-enum class RunPhase { search, final };              // learning-rate search on validation; the runs that are tested
+enum class RunPhase { search, final };  // learning-rate search on validation; the runs that are tested
 enum class RunStatus { ok, failed, interrupted };
 
 /// One validation during training.
@@ -40,37 +40,37 @@ struct Run {
   int64_t seed = 0;
   RunPhase phase = RunPhase::final;
   RunStatus status = RunStatus::ok;
-  std::string error;                    // why it failed or was interrupted
+  std::string error;  // why it failed or was interrupted
   std::vector<CurvePoint> curve;
-  int64_t best_step = 0;                // whose weights were kept
-  std::vector<int32_t> predicted;       // label of each test item; empty unless tested
-  std::vector<double> item_scores;      // each test item's score: 1 right, 0 wrong
-  double test_score = kUnknown;         // mean of item_scores
+  int64_t best_step = 0;            // whose weights were kept
+  std::vector<int32_t> predicted;   // label of each test item; empty unless tested
+  std::vector<double> item_scores;  // each test item's score: 1 right, 0 wrong
+  double test_score = kUnknown;     // mean of item_scores
   double macro_f1 = kUnknown;
-  double seconds = 0;                   // training alone
-  int64_t tokens = 0;                   // trained on
+  double seconds = 0;  // training alone
+  int64_t tokens = 0;  // trained on
   int64_t peak_bytes = 0, trainable_parameters = 0, adapter_bytes = 0;
   Forgetting forgetting;
-  std::string options_hash;             // of the resolved options: a run made with others is not taken over
+  std::string options_hash;  // of the resolved options: a run made with others is not taken over
 
   double tokens_per_second() const { return seconds > 0 ? static_cast<double>(tokens) / seconds : 0; }
   bool tested() const { return status == RunStatus::ok && phase == RunPhase::final && !item_scores.empty(); }
 };
 
 struct Study {
-  std::string title;                     // shown on top of the report
-  std::string command;                   // that reproduces it
+  std::string title;    // shown on top of the report
+  std::string command;  // that reproduces it
   std::string model;
   std::string data_hash;
-  std::string score_name = "accuracy";   // a share, 0 to 1, higher is better
-  std::string reference = "lora";        // the method that differences are taken against
-  std::vector<std::string> methods;      // in the order to show them; "none" is the linear probe, "full" trains every weight
+  std::string score_name = "accuracy";        // a share, 0 to 1, higher is better
+  std::string reference = "lora";             // the method that differences are taken against
+  std::vector<std::string> methods;           // in the order to show them; "none" is the linear probe, "full" trains every weight
   std::map<std::string, std::string> titles;  // how the report spells a method; absent: as it is
   std::vector<std::string> label_names;
-  std::vector<int32_t> test_labels;      // true label of each test item
-  int32_t majority_label = -1;           // most frequent in training; -1: no such baseline
-  Json data_report = Json::object();     // shown as it is: text, numbers, nested objects, lists
-  Json options = Json::object();         // resolved
+  std::vector<int32_t> test_labels;   // true label of each test item
+  int32_t majority_label = -1;        // most frequent in training; -1: no such baseline
+  Json data_report = Json::object();  // shown as it is: text, numbers, nested objects, lists
+  Json options = Json::object();      // resolved
   Json machine = Json::object();
   Json versions = Json::object();
   std::vector<Run> runs;

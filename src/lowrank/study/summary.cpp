@@ -17,9 +17,8 @@ std::vector<const Run*> tested_runs(const Study& study, const std::string& metho
   }
   std::sort(runs.begin(), runs.end(), [](const Run* a, const Run* b) { return a->seed < b->seed; });
   for (size_t i = 1; i < runs.size(); ++i) {
-    check(runs[i]->seed != runs[i - 1]->seed && runs[i]->learning_rate == runs[0]->learning_rate, ErrorKind::invalid_argument,
-          "study", "expected one final run a seed at one learning rate for '{}', got {} and {}", method, run_name(*runs[i - 1]),
-          run_name(*runs[i]));
+    check(runs[i]->seed != runs[i - 1]->seed && runs[i]->learning_rate == runs[0]->learning_rate, ErrorKind::invalid_argument, "study",
+          "expected one final run a seed at one learning rate for '{}', got {} and {}", method, run_name(*runs[i - 1]), run_name(*runs[i]));
   }
   return runs;
 }
@@ -225,7 +224,8 @@ void note_runs(const Study& study, const Summary& summary, std::vector<std::stri
     failed += run.status == RunStatus::failed;
     interrupted += run.status == RunStatus::interrupted;
   }
-  for (const auto& [number, what] : {std::pair(failed, "failed"), std::pair(interrupted, interrupted == 1 ? "was interrupted" : "were interrupted")}) {
+  for (const auto& [number, what] :
+       {std::pair(failed, "failed"), std::pair(interrupted, interrupted == 1 ? "was interrupted" : "were interrupted")}) {
     if (number == 0) continue;
     notes.push_back(fmt::format("Of {} runs, {} {}; the figures leave {} out (see “Runs”).", study.runs.size(), number, what,
                                 number == 1 ? "it" : "them"));
@@ -233,8 +233,8 @@ void note_runs(const Study& study, const Summary& summary, std::vector<std::stri
   for (const MethodSummary& method : summary.methods) most_seeds = std::max(most_seeds, method.seeds.size());
   for (const MethodSummary& method : summary.methods) {
     if (method.seeds.size() == most_seeds) continue;
-    notes.push_back(fmt::format("{} was tested with {} of {} seeds; its differences use the seeds that both methods have.",
-                                method.method, method.seeds.size(), most_seeds));
+    notes.push_back(fmt::format("{} was tested with {} of {} seeds; its differences use the seeds that both methods have.", method.method,
+                                method.seeds.size(), most_seeds));
   }
 }
 

@@ -15,14 +15,14 @@ struct MethodSummary {
   std::string method;
   double learning_rate = kUnknown;
   int64_t search_runs = 0, failed_runs = 0;
-  std::vector<int64_t> seeds;           // tested, ascending
-  std::vector<double> seed_scores;      // one a seed
-  Estimate score;                       // new seeds and new test items
-  double seed_deviation = kUnknown;     // standard deviation of seed_scores
-  Estimate macro_f1;                    // over seeds alone
+  std::vector<int64_t> seeds;        // tested, ascending
+  std::vector<double> seed_scores;   // one a seed
+  Estimate score;                    // new seeds and new test items
+  double seed_deviation = kUnknown;  // standard deviation of seed_scores
+  Estimate macro_f1;                 // over seeds alone
   double seconds = 0, tokens_per_second = 0, peak_bytes = 0, trainable_parameters = 0, adapter_bytes = 0;
-  Forgetting forgetting;                // means over seeds
-  std::vector<double> recall;           // of each label, mean over seeds; NaN for a label without test items
+  Forgetting forgetting;       // means over seeds
+  std::vector<double> recall;  // of each label, mean over seeds; NaN for a label without test items
   bool tested() const { return !seeds.empty(); }
 };
 
@@ -48,9 +48,9 @@ struct CostAxis {
 };
 
 struct Recommendation {
-  std::string method;                  // empty when nothing was tested
-  std::string sentence;                // which, and why
-  std::vector<std::string> cautions;   // what would make it wrong
+  std::string method;                 // empty when nothing was tested
+  std::string sentence;               // which, and why
+  std::vector<std::string> cautions;  // what would make it wrong
 };
 
 struct Summary {
@@ -59,7 +59,7 @@ struct Summary {
   std::vector<CostAxis> costs;
   double majority_score = kUnknown;
   Recommendation recommendation;
-  std::vector<std::string> notes;      // unequal search, edge of the grid, failed runs …
+  std::vector<std::string> notes;  // unequal search, edge of the grid, failed runs …
 };
 
 struct SummaryOptions {
@@ -79,8 +79,8 @@ const MethodSummary* find_method(const Summary& summary, const std::string& meth
 /// The difference first - second, whichever way round the summary holds it; nullptr-like empty when one was not tested.
 std::optional<Difference> find_difference(const Summary& summary, const std::string& first, const std::string& second);
 
-/// Rule: the best mean wins. Every method that is not shown worse than it (Holm) and loses at most `margin` stays a candidate; the candidate with
-/// the smallest adapter is recommended, sizes within 10 % counting as equal, then by training time.
+/// Rule: the best mean wins. Every method that is not shown worse than it (Holm) and loses at most `margin` stays a candidate; the
+/// candidate with the smallest adapter is recommended, sizes within 10 % counting as equal, then by training time.
 Recommendation recommend(const Study& study, const Summary& summary, double margin);
 
 }  // namespace lowrank::study

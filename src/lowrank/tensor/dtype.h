@@ -2,7 +2,6 @@
 #pragma once
 
 #include <c10/core/ScalarType.h>
-
 #include <string_view>
 
 #include "lowrank/io/tensor_file.h"

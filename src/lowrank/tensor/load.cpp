@@ -1,7 +1,6 @@
 #include "lowrank/tensor/load.h"
 
 #include <ATen/ops/empty.h>
-
 #include <cstring>
 
 #include "lowrank/base/error.h"
@@ -11,8 +10,8 @@ namespace lowrank::tensor {
 
 at::Tensor to_tensor(const io::TensorView& view) {
   at::Tensor result = at::empty(view.shape, at::TensorOptions().dtype(to_torch(view.dtype)));
-  check(result.nbytes() == view.bytes.size(), ErrorKind::internal, view.name, "expected {} bytes, got {}",
-        result.nbytes(), view.bytes.size());
+  check(result.nbytes() == view.bytes.size(), ErrorKind::internal, view.name, "expected {} bytes, got {}", result.nbytes(),
+        view.bytes.size());
   // Copied, since the file's data need not be aligned for the dtype.
   if (!view.bytes.empty()) std::memcpy(result.data_ptr(), view.bytes.data(), view.bytes.size());
   return result;
@@ -24,7 +23,9 @@ void save_tensors(const std::filesystem::path& path, const TensorMap& tensors, c
   for (const auto& [name, value] : tensors) {
     alive.push_back(value.detach().cpu().contiguous());
     const at::Tensor& stored = alive.back();
-    out.push_back({name, to_io(stored.scalar_type()), stored.sizes().vec(),
+    out.push_back({name,
+                   to_io(stored.scalar_type()),
+                   stored.sizes().vec(),
                    {static_cast<const std::byte*>(stored.const_data_ptr()), stored.nbytes()}});
   }
   io::write_safetensors(path, std::move(out), metadata);

@@ -1,10 +1,9 @@
 #include "lowrank/tensor/parallel.h"
 
 #include <ATen/Parallel.h>
-#include <dlfcn.h>
-
 #include <algorithm>
 #include <atomic>
+#include <dlfcn.h>
 #include <exception>
 #include <mutex>
 

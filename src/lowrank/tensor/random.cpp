@@ -1,8 +1,7 @@
 #include "lowrank/tensor/random.h"
 
-#include <ATen/ops/empty.h>
 #include <ATen/core/grad_mode.h>
-
+#include <ATen/ops/empty.h>
 #include <cmath>
 
 namespace lowrank::tensor {

@@ -2,14 +2,13 @@
 
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
+#include <algorithm>
+#include <fstream>
+#include <limits>
 #include <malloc.h>
 #include <sched.h>
 #include <sys/resource.h>
 #include <unistd.h>
-
-#include <algorithm>
-#include <fstream>
-#include <limits>
 
 #include "lowrank/base/error.h"
 
@@ -98,9 +97,7 @@ void return_free_memory() {
 
 int64_t available_bytes() { return std::min(1024 * kilobytes_of("/proc/meminfo", "MemAvailable:"), cgroup_free_bytes()); }
 
-bool prefers_bfloat16(c10::Device device) {
-  return device.is_cuda() || has_cpu_flag("amx_bf16") || has_cpu_flag("avx512_bf16");
-}
+bool prefers_bfloat16(c10::Device device) { return device.is_cuda() || has_cpu_flag("amx_bf16") || has_cpu_flag("avx512_bf16"); }
 
 std::string machine_description() {
   return fmt::format("{}, {} threads, {}", cpuinfo("model name"), at::get_num_threads(), vector_units());

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <c10/core/Device.h>
-
 #include <cstdint>
 #include <string>
 #include <string_view>

@@ -31,9 +31,7 @@ size_t skip_spaces(std::string_view text, size_t at) {
   return at;
 }
 
-constexpr uint64_t edge(uint32_t node, char byte) {
-  return static_cast<uint64_t>(node) << 8 | static_cast<uint8_t>(byte);
-}
+constexpr uint64_t edge(uint32_t node, char byte) { return static_cast<uint64_t>(node) << 8 | static_cast<uint8_t>(byte); }
 
 }  // namespace
 
@@ -83,21 +81,20 @@ std::vector<AddedToken> read_added_tokens(const Component& file) {
   return tokens;
 }
 
-AddedTokens::AddedTokens(std::vector<AddedToken> tokens, const Model& model, const Normalizer* normalizer,
-                         const std::string& where)
+AddedTokens::AddedTokens(std::vector<AddedToken> tokens, const Model& model, const Normalizer* normalizer, const std::string& where)
     : tokens_(std::move(tokens)) {
   int32_t next_id = model.vocabulary().size();
   for (size_t i = 0; i < tokens_.size(); ++i) {
     AddedToken& token = tokens_[i];
     const int32_t known = model.vocabulary().find(token.content);
     const int32_t id = known >= 0 ? known : next_id++;
-    check(token.id == id, ErrorKind::file_format, where,
-          "added token '{}' has the id {} in the file, but takes the id {}", token.content, token.id, id);
+    check(token.id == id, ErrorKind::file_format, where, "added token '{}' has the id {} in the file, but takes the id {}", token.content,
+          token.id, id);
     token.shown = token.content;
     if (token.normalized && normalizer) token.shown = normalizer->apply(identity(token.content)).text;
     const bool is_new = (token.normalized ? normalized_ : raw_).insert(token.shown, i);
-    check(is_new, ErrorKind::file_format, where, "added token '{}' is empty or given twice (searched for as '{}')",
-          token.content, token.shown);
+    check(is_new, ErrorKind::file_format, where, "added token '{}' is empty or given twice (searched for as '{}')", token.content,
+          token.shown);
     by_content_.emplace(token.content, i);
     by_id_.emplace(token.id, i);
   }
@@ -152,8 +149,7 @@ PreTokenized AddedTokens::extract(std::string_view text, const Normalizer* norma
     }
     const uint32_t source = add_source(normalizer ? normalizer->apply(std::move(stretch)) : std::move(stretch));
     for (const auto& [piece_begin, piece_end, found] : cut(out.sources[source].text, normalized_)) {
-      out.pieces.push_back(
-          {source, static_cast<uint32_t>(piece_begin), static_cast<uint32_t>(piece_end), found ? found->id : -1});
+      out.pieces.push_back({source, static_cast<uint32_t>(piece_begin), static_cast<uint32_t>(piece_end), found ? found->id : -1});
     }
   }
   return out;

@@ -48,8 +48,7 @@ class AddedTokens {
   AddedTokens() = default;
   /// Ids follow the reference: a token of the model keeps its id there, others are counted on from the model's size.
   /// Throws Error{file_format} when the file says otherwise, or two tokens are the same text.
-  AddedTokens(std::vector<AddedToken> tokens, const Model& model, const Normalizer* normalizer,
-              const std::string& where);
+  AddedTokens(std::vector<AddedToken> tokens, const Model& model, const Normalizer* normalizer, const std::string& where);
 
   /// The valid UTF-8 `text` normalised and cut at added tokens.
   PreTokenized extract(std::string_view text, const Normalizer* normalizer) const;

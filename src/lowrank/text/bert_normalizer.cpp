@@ -68,8 +68,6 @@ class BertNormalizer : public Normalizer {
 
 }  // namespace
 
-std::unique_ptr<Normalizer> make_bert_normalizer(const BertOptions& options) {
-  return std::make_unique<BertNormalizer>(options);
-}
+std::unique_ptr<Normalizer> make_bert_normalizer(const BertOptions& options) { return std::make_unique<BertNormalizer>(options); }
 
 }  // namespace lowrank::text

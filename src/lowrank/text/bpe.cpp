@@ -20,9 +20,7 @@ class MergeTable {
  public:
   void reserve(size_t count) { slots_.resize(std::bit_ceil(std::max<size_t>(count * 2, 8))); }
   // A pair given twice has its later rank, as in the reference.
-  void set(int32_t left, int32_t right, Merge merge) {
-    slots_[position(key_of(left, right))] = {key_of(left, right), merge};
-  }
+  void set(int32_t left, int32_t right, Merge merge) { slots_[position(key_of(left, right))] = {key_of(left, right), merge}; }
   Merge find(int32_t left, int32_t right) const { return slots_[position(key_of(left, right))].merge; }
 
  private:
@@ -30,9 +28,7 @@ class MergeTable {
     uint64_t key = UINT64_MAX;  // free
     Merge merge;
   };
-  static uint64_t key_of(int32_t left, int32_t right) {
-    return static_cast<uint64_t>(left) << 32 | static_cast<uint32_t>(right);
-  }
+  static uint64_t key_of(int32_t left, int32_t right) { return static_cast<uint64_t>(left) << 32 | static_cast<uint32_t>(right); }
   size_t position(uint64_t key) const {
     size_t at = (key * 0x9E3779B97F4A7C15U >> 32) & (slots_.size() - 1);
     while (slots_[at].key != key && slots_[at].key != UINT64_MAX) at = (at + 1) & (slots_.size() - 1);
@@ -51,9 +47,7 @@ struct Candidate {
   uint32_t rank;
   int32_t position, id;
   // Lowest rank first, then leftmost: the order of a max-heap.
-  bool operator<(const Candidate& other) const {
-    return rank != other.rank ? rank > other.rank : position > other.position;
-  }
+  bool operator<(const Candidate& other) const { return rank != other.rank ? rank > other.rank : position > other.position; }
 };
 
 struct Options {
@@ -63,8 +57,7 @@ struct Options {
 
 class Bpe : public Model {
  public:
-  Bpe(Vocabulary vocabulary, Options options, const Component& component)
-      : Model(std::move(vocabulary)), options_(std::move(options)) {
+  Bpe(Vocabulary vocabulary, Options options, const Component& component) : Model(std::move(vocabulary)), options_(std::move(options)) {
     if (options_.has_unk) {
       unk_id_ = this->vocabulary().find(options_.unk_token);
       if (unk_id_ < 0) component.broken("names an unknown token '{}' that its vocabulary lacks", options_.unk_token);
@@ -123,8 +116,7 @@ class Bpe : public Model {
     const std::string text = merge.is_string() ? merge.get<std::string>() : "";
     const size_t space = text.find(' ');
     if (space == std::string::npos || text.find(' ', space + 1) != std::string::npos) {
-      component.broken("has merge {} that is no pair: {}", rank,
-                       merge.dump(-1, ' ', false, Json::error_handler_t::replace));
+      component.broken("has merge {} that is no pair: {}", rank, merge.dump(-1, ' ', false, Json::error_handler_t::replace));
     }
     return {text.substr(0, space), text.substr(space + 1)};
   }
@@ -159,8 +151,7 @@ class Bpe : public Model {
       if (id >= 0) {
         flush();
         add(symbols, id, part.size());
-      } else if (!(options_.byte_fallback && add_bytes(part, begin == 0, at == piece.size(), symbols)) &&
-                 options_.has_unk) {
+      } else if (!(options_.byte_fallback && add_bytes(part, begin == 0, at == piece.size(), symbols)) && options_.has_unk) {
         if (!options_.fuse_unk) flush();
         unknown += part.size();
       }
@@ -216,8 +207,8 @@ class Bpe : public Model {
 }  // namespace
 
 std::unique_ptr<Model> make_bpe(const Component& component) {
-  component.allow({"dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk",
-                   "byte_fallback", "ignore_merges", "vocab", "merges"});
+  component.allow({"dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk", "byte_fallback", "ignore_merges",
+                   "vocab", "merges"});
   if (component.get<double>("dropout", 0) != 0) component.unsupported("merge dropout, which makes ids random");
   if (!component.has("merges") || !component.value().at("merges").is_array()) component.broken("has no list 'merges'");
   Options options;

@@ -35,8 +35,7 @@ class ByteLevel : public PreTokenizer {
     if (add_prefix_space_) add_spaces(in);
     if (use_regex_) {
       static const Pattern words(R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)");
-      split_pieces(in, Behaviour::isolated,
-                   [](std::string_view text, std::vector<Match>& matches) { words.find(text, matches); });
+      split_pieces(in, Behaviour::isolated, [](std::string_view text, std::vector<Match>& matches) { words.find(text, matches); });
     }
     show_bytes(in);
   }
@@ -86,8 +85,7 @@ std::optional<uint8_t> code_point_to_byte(char32_t c) {
 }
 
 std::unique_ptr<PreTokenizer> make_byte_level_pre_tokenizer(const Component& component) {
-  component.allow(
-      {"add_prefix_space", "trim_offsets", "use_regex"});  // trim_offsets matters to the post-processor alone
+  component.allow({"add_prefix_space", "trim_offsets", "use_regex"});  // trim_offsets matters to the post-processor alone
   return std::make_unique<ByteLevel>(component.get<bool>("add_prefix_space"), component.get<bool>("use_regex", true));
 }
 

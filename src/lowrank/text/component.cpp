@@ -25,8 +25,7 @@ std::vector<Component> Component::children(const char* key) const {
 
 void Component::allow(std::initializer_list<std::string_view> keys) const {
   for (const auto& [key, _] : value_->items()) {
-    if (key != "type" && std::find(keys.begin(), keys.end(), key) == keys.end())
-      unsupported(fmt::format("unknown key '{}'", key));
+    if (key != "type" && std::find(keys.begin(), keys.end(), key) == keys.end()) unsupported(fmt::format("unknown key '{}'", key));
   }
 }
 
@@ -35,8 +34,7 @@ void Component::unknown_type(std::string_view what, std::string_view known) cons
 }
 
 void Component::unsupported(std::string_view problem) const {
-  fail(ErrorKind::unsupported, where_, fmt::format("{}: {}", path_, problem),
-       "docs/tokenizers.md lists what is supported");
+  fail(ErrorKind::unsupported, where_, fmt::format("{}: {}", path_, problem), "docs/tokenizers.md lists what is supported");
 }
 
 }  // namespace lowrank::text

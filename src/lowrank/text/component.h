@@ -50,8 +50,7 @@ class Component {
     try {
       return member.get<T>();
     } catch (const nlohmann::json::exception&) {
-      broken("has a '{}' of an unexpected type: {}", key,
-             member.dump(-1, ' ', false, Json::error_handler_t::replace).substr(0, 80));
+      broken("has a '{}' of an unexpected type: {}", key, member.dump(-1, ' ', false, Json::error_handler_t::replace).substr(0, 80));
     }
   }
 

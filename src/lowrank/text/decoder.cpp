@@ -89,8 +89,7 @@ Strings fuse(const Strings& tokens) {
 Decoder make_bpe_decoder(const Component& component) {
   component.allow({"suffix"});
   return [suffix = component.get<std::string>("suffix")](Strings tokens) {
-    for (size_t i = 0; i < tokens.size(); ++i)
-      tokens[i] = replace_all(tokens[i], suffix, i + 1 == tokens.size() ? "" : " ");
+    for (size_t i = 0; i < tokens.size(); ++i) tokens[i] = replace_all(tokens[i], suffix, i + 1 == tokens.size() ? "" : " ");
     return tokens;
   };
 }
@@ -102,10 +101,8 @@ Decoder make_strip(const Component& component) {
           stop = component.get<size_t>("stop")](Strings tokens) {
     for (std::string& token : tokens) {
       std::string_view rest = token;
-      for (size_t i = 0; i < start && !content.empty() && rest.starts_with(content); ++i)
-        rest.remove_prefix(content.size());
-      for (size_t i = 0; i < stop && !content.empty() && rest.ends_with(content); ++i)
-        rest.remove_suffix(content.size());
+      for (size_t i = 0; i < start && !content.empty() && rest.starts_with(content); ++i) rest.remove_prefix(content.size());
+      for (size_t i = 0; i < stop && !content.empty() && rest.ends_with(content); ++i) rest.remove_suffix(content.size());
       token = std::string(rest);
     }
     return tokens;
@@ -114,18 +111,16 @@ Decoder make_strip(const Component& component) {
 
 Decoder make_replace(const Component& component) {
   component.allow({"pattern", "content"});
-  return
-      [pattern = Pattern(component.child("pattern")), content = component.get<std::string>("content")](Strings tokens) {
-        for (std::string& token : tokens) {
-          std::vector<Match> matches;
-          pattern.find(token, matches);
-          std::string out;
-          for (const auto& [begin, end, is_match] : matches)
-            out += is_match ? content : token.substr(begin, end - begin);
-          token = out;
-        }
-        return tokens;
-      };
+  return [pattern = Pattern(component.child("pattern")), content = component.get<std::string>("content")](Strings tokens) {
+    for (std::string& token : tokens) {
+      std::vector<Match> matches;
+      pattern.find(token, matches);
+      std::string out;
+      for (const auto& [begin, end, is_match] : matches) out += is_match ? content : token.substr(begin, end - begin);
+      token = out;
+    }
+    return tokens;
+  };
 }
 
 Decoder make_sequence(const Component& component) {

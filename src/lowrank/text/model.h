@@ -39,7 +39,6 @@ struct WordPieceOptions {
   size_t max_input_chars_per_word = 100;
 };
 /// Error{file_format} naming `where` when the vocabulary lacks unk_token.
-std::unique_ptr<Model> make_word_piece(Vocabulary vocabulary, const WordPieceOptions& options,
-                                       const std::string& where);
+std::unique_ptr<Model> make_word_piece(Vocabulary vocabulary, const WordPieceOptions& options, const std::string& where);
 
 }  // namespace lowrank::text

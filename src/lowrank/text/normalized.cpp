@@ -19,8 +19,7 @@ void Normalized::append(std::string_view bytes, Span span) {
 
 void Normalized::append(const Normalized& other, size_t begin, size_t end) {
   text.append(other.text, begin, end - begin);
-  origin.insert(origin.end(), other.origin.begin() + static_cast<long>(begin),
-                other.origin.begin() + static_cast<long>(end));
+  origin.insert(origin.end(), other.origin.begin() + static_cast<long>(begin), other.origin.begin() + static_cast<long>(end));
 }
 
 Normalized identity(std::string_view text, size_t start) {

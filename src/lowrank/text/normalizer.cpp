@@ -12,9 +12,7 @@ namespace {
 class Form : public Normalizer {
  public:
   explicit Form(UnicodeForm form) : form_(form) {}
-  Normalized apply(Normalized in) const override {
-    return is_ascii(in.text) ? std::move(in) : normalize_unicode(in, form_);
-  }
+  Normalized apply(Normalized in) const override { return is_ascii(in.text) ? std::move(in) : normalize_unicode(in, form_); }
 
  private:
   UnicodeForm form_;
@@ -158,8 +156,7 @@ std::unique_ptr<Normalizer> make_normalizer(const Component& component) {
   if (type == "NFKD") return std::make_unique<Form>(UnicodeForm::nfkd);
   if (type == "Lowercase") return std::make_unique<Lowercase>();
   if (type == "StripAccents") return std::make_unique<StripAccents>();
-  component.unknown_type(
-      "normalizer", "BertNormalizer, NFC, NFD, NFKC, NFKD, Lowercase, StripAccents, Strip, Replace, Prepend, Sequence");
+  component.unknown_type("normalizer", "BertNormalizer, NFC, NFD, NFKC, NFKD, Lowercase, StripAccents, Strip, Replace, Prepend, Sequence");
 }
 
 }  // namespace lowrank::text

@@ -9,9 +9,7 @@ namespace {
 TemplatePart special(int32_t id, int32_t type_id = 0) { return {-1, type_id, {id}}; }
 
 // ["[SEP]", 102]
-int32_t token_id(const Component& component, const char* key) {
-  return component.get<std::pair<std::string, int32_t>>(key).second;
-}
+int32_t token_id(const Component& component, const char* key) { return component.get<std::pair<std::string, int32_t>>(key).second; }
 
 std::vector<TemplatePart> read_template(const Component& component, const char* key) {
   std::vector<TemplatePart> parts;
@@ -25,8 +23,7 @@ std::vector<TemplatePart> read_template(const Component& component, const char* 
     if (is_text) {
       part.text = id == "A" ? 0 : 1;
       if (id != "A" && id != "B") inner.broken("has the id '{}', expected A or B", id);
-      if (part.text == 1 && key == std::string_view("single"))
-        inner.broken("uses the second text in the template for one text");
+      if (part.text == 1 && key == std::string_view("single")) inner.broken("uses the second text in the template for one text");
     } else {
       const Component tokens = component.child("special_tokens").child(id.c_str());
       tokens.allow({"id", "ids", "tokens"});
@@ -92,8 +89,7 @@ PostProcessor make_post_processor(const Component& component) {
     return out;
   }
   if (type != "TemplateProcessing") {
-    component.unknown_type("post-processor",
-                           "BertProcessing, RobertaProcessing, TemplateProcessing, ByteLevel, Sequence");
+    component.unknown_type("post-processor", "BertProcessing, RobertaProcessing, TemplateProcessing, ByteLevel, Sequence");
   }
   component.allow({"single", "pair", "special_tokens"});
   out.single = read_template(component, "single");

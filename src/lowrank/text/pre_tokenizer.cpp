@@ -41,9 +41,7 @@ class Whitespace : public PreTokenizer {
   void apply(PreTokenized& in) const override {
     split_pieces(in, Behaviour::removed, [](std::string_view text, std::vector<Match>& matches) {
       enum class Kind { space, word, other };
-      const auto kind_of = [](char32_t c) {
-        return is_word(c) ? Kind::word : is_whitespace(c) ? Kind::space : Kind::other;
-      };
+      const auto kind_of = [](char32_t c) { return is_word(c) ? Kind::word : is_whitespace(c) ? Kind::space : Kind::other; };
       Kind kind = Kind::space;
       uint32_t begin = 0;
       for (size_t at = 0; at < text.size();) {
@@ -79,8 +77,7 @@ class Punctuation : public PreTokenizer {
 
 class Split : public PreTokenizer {
  public:
-  Split(Pattern pattern, Behaviour behaviour, bool invert)
-      : pattern_(std::move(pattern)), behaviour_(behaviour), invert_(invert) {}
+  Split(Pattern pattern, Behaviour behaviour, bool invert) : pattern_(std::move(pattern)), behaviour_(behaviour), invert_(invert) {}
   void apply(PreTokenized& in) const override {
     split_pieces(in, behaviour_, [&](std::string_view text, std::vector<Match>& matches) {
       pattern_.find(text, matches);
@@ -131,8 +128,7 @@ std::unique_ptr<PreTokenizer> make_pre_tokenizer(const Component& component) {
   if (type == "Sequence") return make_sequence(component);
   if (type == "Split") {
     component.allow({"pattern", "behavior", "invert"});
-    return std::make_unique<Split>(Pattern(component.child("pattern")), behaviour_of(component),
-                                   component.get<bool>("invert"));
+    return std::make_unique<Split>(Pattern(component.child("pattern")), behaviour_of(component), component.get<bool>("invert"));
   }
   if (type == "Digits") {
     component.allow({"individual_digits"});
@@ -146,9 +142,7 @@ std::unique_ptr<PreTokenizer> make_pre_tokenizer(const Component& component) {
   if (type == "BertPreTokenizer") return make_bert_pre_tokenizer();
   if (type == "Whitespace") return std::make_unique<Whitespace>();
   if (type == "WhitespaceSplit") return std::make_unique<WhitespaceSplit>();
-  component.unknown_type(
-      "pre-tokenizer",
-      "BertPreTokenizer, ByteLevel, Split, Whitespace, WhitespaceSplit, Digits, Punctuation, Sequence");
+  component.unknown_type("pre-tokenizer", "BertPreTokenizer, ByteLevel, Split, Whitespace, WhitespaceSplit, Digits, Punctuation, Sequence");
 }
 
 }  // namespace lowrank::text

@@ -63,12 +63,11 @@ void Pattern::compile(const std::string& expression, const std::function<void(co
   int error = 0;
   size_t position = 0;
   // Neither engine lets '.' match a line feed; '^' and '$' match at every line in the reference's dialect.
-  const std::unique_ptr<pcre2_compile_context, decltype(&pcre2_compile_context_free)> context(
-      pcre2_compile_context_create(nullptr), &pcre2_compile_context_free);
+  const std::unique_ptr<pcre2_compile_context, decltype(&pcre2_compile_context_free)> context(pcre2_compile_context_create(nullptr),
+                                                                                              &pcre2_compile_context_free);
   pcre2_set_newline(context.get(), PCRE2_NEWLINE_LF);
   auto* code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(expression.data()), expression.size(),
-                             PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &error, &position,
-                             context.get());
+                             PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &error, &position, context.get());
   if (!code) refuse(fmt::format("expression does not compile at byte {}: {}", position, message_of(error)));
   code_ = std::shared_ptr<void>(code, [](void* old) { pcre2_code_free(static_cast<pcre2_code*>(old)); });
   pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);  // without it matching is slower, not different
@@ -86,8 +85,8 @@ std::pair<size_t, size_t> Pattern::next(std::string_view text, size_t at) const 
     rc = pcre2_match(code, subject, text.size(), at, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, match_block(), nullptr);
   }
   if (rc == PCRE2_ERROR_NOMATCH) return {std::string_view::npos, std::string_view::npos};
-  check(rc >= 0, ErrorKind::unsupported, "Tokenizer::encode", "the split expression gave up on a text of {} bytes: {}",
-        text.size(), message_of(rc));
+  check(rc >= 0, ErrorKind::unsupported, "Tokenizer::encode", "the split expression gave up on a text of {} bytes: {}", text.size(),
+        message_of(rc));
   const size_t* found = pcre2_get_ovector_pointer(match_block());
   return {found[0], found[1]};
 }

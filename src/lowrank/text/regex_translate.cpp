@@ -8,9 +8,8 @@ namespace {
 
 // Oniguruma's \w (letters, marks, Nd, Nl, Pc, other alphabetic symbols, and the fractions and exponents of Latin-1),
 // where PCRE2's is letters, numbers and '_'. Written for use inside a class.
-constexpr std::string_view kWord =
-    R"(\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\x{24B6}-\x{24E9}\x{1F130}-\x{1F149}\x{1F150}-\x{1F169})"
-    R"(\x{1F170}-\x{1F189}\xB2\xB3\xB9\xBC-\xBE)";
+constexpr std::string_view kWord = R"(\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\x{24B6}-\x{24E9}\x{1F130}-\x{1F149}\x{1F150}-\x{1F169})"
+                                   R"(\x{1F170}-\x{1F189}\xB2\xB3\xB9\xBC-\xBE)";
 constexpr std::string_view kHex = "0-9a-fA-F";
 
 // Walks the expression once, copying it piece by piece. `atom_` is where the last atom begins in the output: what a
@@ -25,9 +24,7 @@ class Translator {
   }
 
  private:
-  [[noreturn]] void refuse(std::string_view what) const {
-    component_.unsupported(fmt::format("{} in the expression '{}'", what, in_));
-  }
+  [[noreturn]] void refuse(std::string_view what) const { component_.unsupported(fmt::format("{} in the expression '{}'", what, in_)); }
   bool starts(std::string_view prefix) const { return in_.substr(at_).starts_with(prefix); }
   void copy(size_t bytes) {
     out_ += in_.substr(at_, bytes);
@@ -55,8 +52,7 @@ class Translator {
   void open_group() {
     groups_.push_back(out_.size());
     if (!starts("(?")) return copy(1);
-    for (const std::string_view known :
-         {"(?:", "(?=", "(?!", "(?<=", "(?<!", "(?>", "(?i:", "(?i)", "(?-i:", "(?-i)"}) {
+    for (const std::string_view known : {"(?:", "(?=", "(?!", "(?<=", "(?<!", "(?>", "(?i:", "(?i)", "(?-i:", "(?-i)"}) {
       if (!starts(known)) continue;
       if (known.back() == ')') groups_.pop_back();
       return copy(known.size());
@@ -69,8 +65,7 @@ class Translator {
     const size_t end = in_.find('}', at_);
     if (end == std::string_view::npos || end == at_ + 1) return 0;
     const std::string_view inner = in_.substr(at_ + 1, end - at_ - 1);
-    const bool counts = inner != "," && std::all_of(inner.begin(), inner.end(),
-                                                    [](char c) { return c == ',' || (c >= '0' && c <= '9'); });
+    const bool counts = inner != "," && std::all_of(inner.begin(), inner.end(), [](char c) { return c == ',' || (c >= '0' && c <= '9'); });
     return counts ? end + 1 - at_ : 0;
   }
 

@@ -50,8 +50,8 @@ class CodePointIndex {
 Tokens tokenize(const State& state, std::string_view text) {
   const std::string repaired = is_utf8(text) ? std::string() : repair_utf8(text);
   if (!repaired.empty()) text = repaired;
-  check(text.size() < UINT32_MAX / 4, ErrorKind::unsupported, "Tokenizer::encode",
-        "a text below 1 GiB expected, got {} bytes", text.size());
+  check(text.size() < UINT32_MAX / 4, ErrorKind::unsupported, "Tokenizer::encode", "a text below 1 GiB expected, got {} bytes",
+        text.size());
   PreTokenized pieces = state.added.extract(text, state.normalizer.get());
   if (state.pre_tokenizer) state.pre_tokenizer->apply(pieces);
   const CodePointIndex index(text);
@@ -89,9 +89,8 @@ void keep(Tokens& tokens, int64_t count, bool last_ones) {
 void truncate(const State& state, std::span<Tokens> texts) {
   if (state.max_length == 0) return;
   const int64_t room = state.max_length - state.post_processor.added(texts.size() == 2);
-  check(room >= 0, ErrorKind::invalid_argument, "Tokenizer::encode",
-        "a maximal length of {} tokens does not hold the {} special ones", state.max_length,
-        state.post_processor.added(texts.size() == 2));
+  check(room >= 0, ErrorKind::invalid_argument, "Tokenizer::encode", "a maximal length of {} tokens does not hold the {} special ones",
+        state.max_length, state.post_processor.added(texts.size() == 2));
   if (texts.size() == 1) return keep(texts[0], room, state.truncate_left);
   const bool swapped = texts[0].full > texts[1].full;
   int64_t shorter = std::min(texts[0].full, texts[1].full);

@@ -24,8 +24,7 @@ std::optional<std::string> token_setting(const Json& config, const char* key) {
   const auto found = config.find(key);
   if (found == config.end()) return std::nullopt;
   if (found->is_string()) return found->get<std::string>();
-  if (found->is_object() && found->contains("content") && (*found)["content"].is_string())
-    return (*found)["content"].get<std::string>();
+  if (found->is_object() && found->contains("content") && (*found)["content"].is_string()) return (*found)["content"].get<std::string>();
   return std::nullopt;
 }
 
@@ -47,8 +46,7 @@ void read_truncation(const Component& file, Tokenizer::State& state) {
   if (!file.has("truncation")) return;
   const Component truncation = file.child("truncation");
   truncation.allow({"direction", "max_length", "strategy", "stride"});
-  if (truncation.get<std::string>("strategy") != "LongestFirst")
-    truncation.unsupported("a strategy other than LongestFirst");
+  if (truncation.get<std::string>("strategy") != "LongestFirst") truncation.unsupported("a strategy other than LongestFirst");
   if (truncation.get<int64_t>("stride", 0) != 0) truncation.unsupported("a stride: overflowing windows are not built");
   state.max_length = truncation.get<int64_t>("max_length");
   state.truncate_left = truncation.get<std::string>("direction", "Right") == "Left";
@@ -77,8 +75,7 @@ std::vector<std::string> read_lines(const fs::path& path) {
   for (size_t begin = 0; begin < text.size();) {
     const size_t end = std::min(text.find('\n', begin), text.size());
     const size_t last = text.find_last_not_of(" \t\r\v\f", end == begin ? begin : end - 1);
-    lines.push_back(end == begin || last == std::string::npos || last < begin ? ""
-                                                                              : text.substr(begin, last + 1 - begin));
+    lines.push_back(end == begin || last == std::string::npos || last < begin ? "" : text.substr(begin, last + 1 - begin));
     begin = end + 1;
   }
   check(!lines.empty(), ErrorKind::file_format, path.string(), "a vocabulary expected, got an empty file");
@@ -91,8 +88,7 @@ void Tokenizer::State::set_margins() {
   if (post_processor.trims.empty()) return;
   margins.resize(static_cast<size_t>(model->vocabulary().end_id()));
   for (size_t id = 0; id < margins.size(); ++id) {
-    if (const std::string* token = model->vocabulary().token(static_cast<int32_t>(id)))
-      margins[id] = margins_of(*token);
+    if (const std::string* token = model->vocabulary().token(static_cast<int32_t>(id))) margins[id] = margins_of(*token);
   }
 }
 
@@ -100,8 +96,7 @@ std::unique_ptr<Tokenizer::State> load_tokenizer_json(const fs::path& path) {
   const std::string where = path.string();
   const Json json = parse_json(read_file(path), where);
   const Component file(json, where, "");
-  file.allow({"version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer", "post_processor",
-              "decoder", "model"});
+  file.allow({"version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer", "post_processor", "decoder", "model"});
   if (file.get<std::string>("version", "1.0") != "1.0") file.unsupported("a version other than 1.0");
   auto state = std::make_unique<Tokenizer::State>();
   if (file.has("normalizer")) state->normalizer = make_normalizer(file.child("normalizer"));
@@ -144,8 +139,7 @@ std::unique_ptr<Tokenizer::State> load_vocab_txt(const fs::path& path) {
   const auto add = [&](const std::string& content, bool required) {
     const int32_t id = state->model->vocabulary().find(content);
     check(id >= 0 || !required, ErrorKind::file_format, where, "the vocabulary has no '{}'", content);
-    const bool is_new =
-        std::none_of(special.begin(), special.end(), [&](const AddedToken& token) { return token.content == content; });
+    const bool is_new = std::none_of(special.begin(), special.end(), [&](const AddedToken& token) { return token.content == content; });
     if (id >= 0 && is_new) special.push_back({.id = id, .content = content, .shown = {}, .special = true});
     return id;
   };
@@ -165,8 +159,7 @@ Tokenizer Tokenizer::load(const fs::path& folder_or_file) {
     const bool is_json = folder_or_file.extension() == ".json";
     return Tokenizer(is_json ? load_tokenizer_json(folder_or_file) : load_vocab_txt(folder_or_file));
   }
-  if (fs::exists(folder_or_file / "tokenizer.json"))
-    return Tokenizer(load_tokenizer_json(folder_or_file / "tokenizer.json"));
+  if (fs::exists(folder_or_file / "tokenizer.json")) return Tokenizer(load_tokenizer_json(folder_or_file / "tokenizer.json"));
   if (fs::exists(folder_or_file / "vocab.txt")) return Tokenizer(load_vocab_txt(folder_or_file / "vocab.txt"));
   std::vector<std::string> names;
   for (const auto& entry : fs::directory_iterator(folder_or_file)) names.push_back(entry.path().filename().string());

@@ -1,4 +1,5 @@
 // Character classes of tokenizers 0.23.3, written by tools/golden/unicode_tables.py: not to be edited.
+// clang-format off
 #include "lowrank/text/unicode_tables.h"
 
 namespace lowrank::text {

@@ -11,8 +11,8 @@ struct StandIn {
   char32_t first, last, replacement;
 };
 
-extern const std::span<const Range> kBertControlTable, kNonspacingMarkTable, kCombiningMarkTable, kPunctuationTable,
-    kNumericTable, kWordTable;
+extern const std::span<const Range> kBertControlTable, kNonspacingMarkTable, kCombiningMarkTable, kPunctuationTable, kNumericTable,
+    kWordTable;
 /// Canonical combining class above 1.
 extern const std::span<const Range> kReorderedTable;
 extern const std::span<const StandIn> kRegexStandInTable;

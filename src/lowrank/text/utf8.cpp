@@ -37,8 +37,7 @@ bool is_ascii(std::string_view bytes) {
     std::memcpy(&word, bytes.data() + i, 8);
     if ((word & 0x8080808080808080U) != 0) return false;
   }
-  return std::all_of(bytes.begin() + static_cast<long>(i), bytes.end(),
-                     [](char c) { return static_cast<uint8_t>(c) < 0x80; });
+  return std::all_of(bytes.begin() + static_cast<long>(i), bytes.end(), [](char c) { return static_cast<uint8_t>(c) < 0x80; });
 }
 
 bool is_utf8(std::string_view bytes) {
@@ -67,8 +66,7 @@ std::string repair_utf8(std::string_view bytes) {
 }
 
 size_t count_code_points(std::string_view text) {
-  return static_cast<size_t>(
-      std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<uint8_t>(c) & 0xC0) != 0x80; }));
+  return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<uint8_t>(c) & 0xC0) != 0x80; }));
 }
 
 void append_utf8(std::string& out, char32_t c) {

@@ -81,8 +81,8 @@ Vocabulary::Vocabulary(std::vector<std::string> tokens, const std::string& where
   for (size_t i = 0; i < order.size(); ++i) order[i] = i;
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return tokens_[a] < tokens_[b]; });
   for (size_t i = 1; i < order.size(); ++i) {
-    check(tokens_[order[i - 1]] != tokens_[order[i]], ErrorKind::file_format, where, "token '{}' is on lines {} and {}",
-          tokens_[order[i]], order[i - 1] + 1, order[i] + 1);
+    check(tokens_[order[i - 1]] != tokens_[order[i]], ErrorKind::file_format, where, "token '{}' is on lines {} and {}", tokens_[order[i]],
+          order[i - 1] + 1, order[i] + 1);
   }
   build_table();
 }

@@ -26,8 +26,7 @@ class WordPiece : public Model {
   void tokenize(std::string_view piece, std::vector<ModelToken>& out) const override {
     const size_t before = out.size();
     const auto size = static_cast<uint32_t>(piece.size());
-    size_t begin =
-        piece.size() > max_code_points_ && count_code_points(piece) > max_code_points_ ? piece.size() + 1 : 0;
+    size_t begin = piece.size() > max_code_points_ && count_code_points(piece) > max_code_points_ ? piece.size() + 1 : 0;
     while (begin < piece.size()) {
       const size_t longest = begin == 0 ? vocabulary().longest() : tails_.longest();
       size_t end = std::min(piece.size(), begin + longest);
@@ -55,8 +54,7 @@ class WordPiece : public Model {
 
 }  // namespace
 
-std::unique_ptr<Model> make_word_piece(Vocabulary vocabulary, const WordPieceOptions& options,
-                                       const std::string& where) {
+std::unique_ptr<Model> make_word_piece(Vocabulary vocabulary, const WordPieceOptions& options, const std::string& where) {
   return std::make_unique<WordPiece>(std::move(vocabulary), options, where);
 }
 

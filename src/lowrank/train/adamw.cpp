@@ -5,7 +5,6 @@
 #include <ATen/ops/full.h>
 #include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/zeros_like.h>
-
 #include <algorithm>
 
 #include "lowrank/base/error.h"
@@ -26,8 +25,8 @@ void AdamW::step(double learning_rate, double gradient_scale) {
   const auto update = [&](int64_t begin, int64_t end, double decay) {
     if (begin == end) return;
     const auto part = [&](const at::Tensor& flat) { return std::vector<at::Tensor>{flat.slice(0, begin, end)}; };
-    at::_fused_adamw_(part(values), part(gradients), part(m_), part(v_), {}, count, learning_rate, options_.beta1, options_.beta2,
-                      decay, options_.epsilon, /*amsgrad=*/false, /*maximize=*/false, divisor);
+    at::_fused_adamw_(part(values), part(gradients), part(m_), part(v_), {}, count, learning_rate, options_.beta1, options_.beta2, decay,
+                      options_.epsilon, /*amsgrad=*/false, /*maximize=*/false, divisor);
   };
   update(0, parameters_.decayed(), options_.weight_decay);
   update(parameters_.decayed(), values.numel(), 0.0);

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-
 #include <filesystem>
 #include <vector>
 
@@ -16,17 +15,19 @@ namespace lowrank::train {
 struct Validation {
   int64_t step = 0;
   double epoch = 0, loss = 0, score = 0;
+  double train_loss = 0;  // of the step before
+  double seconds = 0;     // of the run so far, this look excluded
 };
 
 struct TrainState {
-  int64_t step = 0;        // optimiser steps done; the next batch and learning rate follow from it
-  int64_t tokens = 0;      // trained on so far
-  double seconds = 0;      // spent so far, over all sessions
-  double loss = 0;         // of the last step
+  int64_t step = 0;    // optimiser steps done; the next batch and learning rate follow from it
+  int64_t tokens = 0;  // trained on so far
+  double seconds = 0;  // spent so far, over all sessions
+  double loss = 0;     // of the last step
   std::vector<Validation> validations;
-  int64_t best = -1;       // index of the best validation
-  at::Tensor values, m, v; // [P]
-  at::Tensor best_values;  // [P]; undefined before the first validation
+  int64_t best = -1;        // index of the best validation
+  at::Tensor values, m, v;  // [P]
+  at::Tensor best_values;   // [P]; undefined before the first validation
 };
 
 /// `identity`: a flat object of all that decides the numbers (options, adapter, data and model fingerprints, layout).

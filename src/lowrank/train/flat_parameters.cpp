@@ -3,7 +3,6 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/isfinite.h>
 #include <ATen/ops/zeros.h>
-
 #include <algorithm>
 #include <set>
 
@@ -81,7 +80,8 @@ void FlatParameters::publish() {
 }
 
 void FlatParameters::assign(const at::Tensor& values) {
-  check(values.sizes() == values_.sizes(), ErrorKind::internal, "parameters", "expected {} numbers, got {}", values_.numel(), values.numel());
+  check(values.sizes() == values_.sizes(), ErrorKind::internal, "parameters", "expected {} numbers, got {}", values_.numel(),
+        values.numel());
   values_.copy_(values);
   publish();
 }

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-
 #include <string>
 #include <vector>
 
@@ -19,8 +18,8 @@ class FlatParameters {
  public:
   struct Entry {
     std::string name;
-    at::Tensor tensor;            // the caller's; a view of values() when float32
-    at::Tensor value, gradient;   // its parts of values() and gradients(), in its shape
+    at::Tensor tensor;           // the caller's; a view of values() when float32
+    at::Tensor value, gradient;  // its parts of values() and gradients(), in its shape
   };
 
   /// Moves the tensors into the buffer: each float32 tensor becomes a view of it and its grad a view of gradients(), so

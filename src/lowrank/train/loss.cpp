@@ -6,7 +6,6 @@
 #include <ATen/ops/mm.h>
 #include <ATen/ops/mse_loss.h>
 #include <ATen/ops/tensor.h>
-
 #include <algorithm>
 
 #include "lowrank/base/error.h"
@@ -46,8 +45,7 @@ at::Tensor Objective::sum(const at::Tensor& outputs, const data::Batch& batch) c
       return at::cross_entropy_loss(z, at::tensor(at::ArrayRef<int64_t>(batch.labels)).to(z.device()), {}, at::Reduction::Sum);
     case data::Task::multi_label:
       return at::binary_cross_entropy_with_logits(z, targets_of(batch, z).view(z.sizes()), {}, {}, at::Reduction::Sum);
-    case data::Task::regression:
-      return at::mse_loss(z.squeeze(1), targets_of(batch, z), at::Reduction::Sum);
+    case data::Task::regression: return at::mse_loss(z.squeeze(1), targets_of(batch, z), at::Reduction::Sum);
     case data::Task::embedding:
       if (ranking_) return ranking_sum(z);
       return at::mse_loss(pair_similarities(z), targets_of(batch, z), at::Reduction::Sum);
@@ -55,8 +53,6 @@ at::Tensor Objective::sum(const at::Tensor& outputs, const data::Batch& batch) c
   fail(ErrorKind::internal, "loss", "expected one of four tasks");
 }
 
-at::Tensor pair_similarities(const at::Tensor& vectors) {
-  return (every_second(vectors, 0) * every_second(vectors, 1)).sum(1);
-}
+at::Tensor pair_similarities(const at::Tensor& vectors) { return (every_second(vectors, 0) * every_second(vectors, 1)).sum(1); }
 
 }  // namespace lowrank::train

@@ -1,9 +1,8 @@
 #include "lowrank/train/memory_plan.h"
 
+#include <algorithm>
 #include <c10/core/Allocator.h>
 #include <c10/util/ThreadLocalDebugInfo.h>
-
-#include <algorithm>
 
 #include "lowrank/base/error.h"
 #include "lowrank/evaluate/forward.h"
@@ -121,13 +120,14 @@ void require_memory(const MemoryPlan& plan, int64_t available, const TrainOption
     hint = fmt::format("--batch-size {} --gradient-accumulation {} trains the same and fits", fitting, accumulation);
   }
   fail(ErrorKind::out_of_memory, "memory plan",
-       fmt::format("expected to need at most {} more, got {}: {} for gradients and optimiser, {} for a batch of {} tokens", megabytes(available),
-                   megabytes(needed), megabytes(plan.optimiser), megabytes(batch), plan.batch_tokens), hint);
+       fmt::format("expected to need at most {} more, got {}: {} for gradients and optimiser, {} for a batch of {} tokens",
+                   megabytes(available), megabytes(needed), megabytes(plan.optimiser), megabytes(batch), plan.batch_tokens),
+       hint);
 }
 
 Json MemoryPlan::to_json() const {
-  return {{"process", process}, {"optimiser", optimiser}, {"activations", activations}, {"holes", holes}, {"peak", peak()},
-          {"batch_tokens", batch_tokens}, {"batch_rows", batch_rows}};
+  return {{"process", process}, {"optimiser", optimiser},       {"activations", activations}, {"holes", holes},
+          {"peak", peak()},     {"batch_tokens", batch_tokens}, {"batch_rows", batch_rows}};
 }
 
 }  // namespace lowrank::train

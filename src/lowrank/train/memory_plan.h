@@ -9,11 +9,11 @@
 namespace lowrank::train {
 
 struct MemoryPlan {
-  int64_t process = 0;      // resident before the first step: program, libraries, weights, data
-  int64_t optimiser = 0;    // gradients, both moments and the best copy of what trains
-  int64_t activations = 0;  // of the largest training batch, forward and backward, or of a validation batch if that is more
-  int64_t holes = 0;        // what the heap loses between blocks of changing sizes: 30 % of activations, as measured
-  int64_t batch_tokens = 0; // in the training batch
+  int64_t process = 0;       // resident before the first step: program, libraries, weights, data
+  int64_t optimiser = 0;     // gradients, both moments and the best copy of what trains
+  int64_t activations = 0;   // of the largest training batch, forward and backward, or of a validation batch if that is more
+  int64_t holes = 0;         // what the heap loses between blocks of changing sizes: 30 % of activations, as measured
+  int64_t batch_tokens = 0;  // in the training batch
   int64_t batch_rows = 0;
 
   int64_t peak() const { return process + optimiser + activations + holes; }

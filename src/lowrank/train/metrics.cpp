@@ -56,8 +56,6 @@ void MetricsWriter::append_event(const Json& line) {
   events_->scalars(line.at("step"), line.at("time"), values);
 }
 
-double unix_time() {
-  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
-}
+double unix_time() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
 
 }  // namespace lowrank::train

@@ -13,9 +13,7 @@ void declare(OptionTable& table, TrainOptions& options) {
       .range(1, many)
       .group(training);
   table.add("warmup-fraction", options.warmup_fraction, "share of the steps with rising learning rate").range(0, 1).group(training);
-  table.add("schedule", options.schedule, "learning rate after the warm-up")
-      .choices({"constant", "linear", "cosine"})
-      .group(training);
+  table.add("schedule", options.schedule, "learning rate after the warm-up").choices({"constant", "linear", "cosine"}).group(training);
   table.add("weight-decay", options.weight_decay, "decoupled; not on biases, norms and magnitudes").range(0, 10).group(training);
   table.add("max-grad-norm", options.max_grad_norm, "clip the gradient's length to this; 0: never").range(0, many).group(training);
   table.add("seed", options.seed, "of the order of rows, new tensors and dropout").range(0, many).group(training);

@@ -11,7 +11,7 @@ namespace lowrank::train {
 struct TrainOptions {
   double learning_rate = 0;  // 0: the method's own
   int64_t epochs = 3;
-  int64_t max_steps = 0;     // 0: as the epochs say
+  int64_t max_steps = 0;  // 0: as the epochs say
   int64_t batch_size = 32;
   int64_t gradient_accumulation = 1;
   double warmup_fraction = 0.06;

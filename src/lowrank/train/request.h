@@ -19,14 +19,14 @@ namespace lowrank::train {
 using MetricSink = std::function<void(const Json&)>;
 
 struct TrainRequest {
-  std::filesystem::path model;                    // a Hugging Face folder
-  const data::Split* split = nullptr;             // must outlive the run
-  std::string method = "lora";                    // a method of adapters.def; none: the head alone; full: everything
-  std::optional<adapters::AdapterConfig> adapter; // of `method`; its default configuration when absent
+  std::filesystem::path model;                     // a Hugging Face folder
+  const data::Split* split = nullptr;              // must outlive the run
+  std::string method = "lora";                     // a method of adapters.def; none: the head alone; full: everything
+  std::optional<adapters::AdapterConfig> adapter;  // of `method`; its default configuration when absent
   TrainOptions options;
-  Json record = Json::object();                   // further options to write down beside the result (data, say)
-  std::filesystem::path out;                      // empty: nothing is written
-  bool resume = false;                            // go on from out/checkpoint.safetensors, if there is one
+  Json record = Json::object();  // further options to write down beside the result (data, say)
+  std::filesystem::path out;     // empty: nothing is written
+  bool resume = false;           // go on from out/checkpoint.safetensors, if there is one
   ProgressSink progress;
   MetricSink metrics;
   const StopToken* stop = nullptr;

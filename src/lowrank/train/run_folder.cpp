@@ -1,11 +1,10 @@
 #include "lowrank/train/run_folder.h"
 
+#include <cerrno>
+#include <cstring>
 #include <fcntl.h>
 #include <sys/file.h>
 #include <unistd.h>
-
-#include <cerrno>
-#include <cstring>
 
 #include "lowrank/base/error.h"
 
@@ -15,7 +14,7 @@ namespace fs = std::filesystem;
 
 RunFolder::RunFolder(fs::path path, bool resume) : path_(std::move(path)) {
   std::error_code problem;
-  fs::create_directories(path_, problem);
+  created_ = fs::create_directories(path_, problem);
   check(!problem, ErrorKind::io, path_.string(), "expected to create the folder, got: {}", problem.message());
   lock_ = ::open((path_ / ".lock").c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0644);
   check(lock_ >= 0, ErrorKind::io, path_.string(), "expected to write into the folder, got: {}", std::strerror(errno));
@@ -30,7 +29,12 @@ RunFolder::RunFolder(fs::path path, bool resume) : path_(std::move(path)) {
        finished ? "choose another --out, or remove the folder" : "go on with --resume, or choose another --out");
 }
 
-RunFolder::~RunFolder() { ::close(lock_); }
+RunFolder::~RunFolder() {
+  std::error_code ignored;
+  const bool nothing_written = created_ && std::distance(fs::directory_iterator(path_, ignored), {}) == 1;
+  if (nothing_written) fs::remove_all(path_, ignored);
+  ::close(lock_);
+}
 
 bool is_finished(const fs::path& folder) {
   const bool saved = fs::exists(folder / "adapter/lowrank.json") || fs::exists(folder / "model/lowrank.json");

@@ -11,6 +11,7 @@ class RunFolder {
   /// when another process holds it, when it holds a finished run, or an unfinished one and `resume` is false; Error{io} when
   /// it cannot be written.
   RunFolder(std::filesystem::path path, bool resume);
+  /// A run that was refused before it wrote anything leaves no folder that it made.
   ~RunFolder();
   RunFolder(const RunFolder&) = delete;
   RunFolder& operator=(const RunFolder&) = delete;
@@ -21,6 +22,7 @@ class RunFolder {
 
  private:
   std::filesystem::path path_;
+  bool created_ = false;
   int lock_ = -1;
 };
 

@@ -17,8 +17,6 @@ double Schedule::factor(int64_t step) const {
   return std::max(0.0, 0.5 * (1.0 + std::cos(std::numbers::pi * static_cast<double>(step - warmup) / span)));
 }
 
-int64_t warmup_steps(double fraction, int64_t total) {
-  return static_cast<int64_t>(std::ceil(fraction * static_cast<double>(total)));
-}
+int64_t warmup_steps(double fraction, int64_t total) { return static_cast<int64_t>(std::ceil(fraction * static_cast<double>(total))); }
 
 }  // namespace lowrank::train

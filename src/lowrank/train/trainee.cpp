@@ -1,8 +1,7 @@
 #include "lowrank/train/trainee.h"
 
-#include <torch/csrc/autograd/autograd.h>
-
 #include <algorithm>
+#include <torch/csrc/autograd/autograd.h>
 
 #include "lowrank/base/error.h"
 #include "lowrank/base/log.h"
@@ -89,15 +88,18 @@ Trainee make_trainee(const TrainRequest& request) {
   check(train.size() > 0, ErrorKind::invalid_argument, "train", "expected at least one training row, got none");
   const auto device = tensor::parse_device(request.options.device);
   Trainee trainee{.method = request.method, .task = train.task};
-  trainee.model = models::load_text_model(request.model, head_for(*request.split, request.options.seed), dtype_for(request.options, device));
+  trainee.model =
+      models::load_text_model(request.model, head_for(*request.split, request.options.seed), dtype_for(request.options, device));
   trainee.model->to(device);
   trainee.pooling = models::stored_pooling(request.model).first;
   if (request.method != "none" && request.method != "full") {
     trainee.adapters = adapters::attach(*trainee.model, config_for(request), trainee.model->head_modules());
   }
   auto parameters = candidates(trainee);
-  check(!parameters.empty(), ErrorKind::invalid_argument, "train", "expected something to train, but method 'none' trains the head "
-        "alone and {} has no head", data::to_string(train.task));
+  check(!parameters.empty(), ErrorKind::invalid_argument, "train",
+        "expected something to train, but method 'none' trains the head "
+        "alone and {} has no head",
+        data::to_string(train.task));
   trainee.parameters = reached(trainee, std::move(parameters), train);
   return trainee;
 }

@@ -18,8 +18,8 @@ struct Trainee {
   std::string method;
   data::Task task;
   std::unique_ptr<models::TextModel> model;
-  std::optional<adapters::AdapterSet> adapters;   // absent for none and full
-  std::vector<Trainable> parameters;              // all that trains and that the outputs depend on
+  std::optional<adapters::AdapterSet> adapters;  // absent for none and full
+  std::vector<Trainable> parameters;             // all that trains and that the outputs depend on
   models::Pooling pooling = models::Pooling::mean;
 
   /// Logits [B, C], or unit vectors [2B, D] for embedding.

@@ -3,7 +3,6 @@
 #include <ATen/Parallel.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
-
 #include <chrono>
 #include <cmath>
 #include <numeric>
@@ -41,7 +40,9 @@ struct Pass {
 class RowPlan {
  public:
   RowPlan(const data::Dataset& train, const TrainOptions& options)
-      : train_(train), pass_(static_cast<size_t>(options.batch_size)), per_step_(options.batch_size * options.gradient_accumulation),
+      : train_(train),
+        pass_(static_cast<size_t>(options.batch_size)),
+        per_step_(options.batch_size * options.gradient_accumulation),
         batcher_(train, {.batch_size = per_step_, .seed = static_cast<uint64_t>(options.seed)}) {}
 
   int64_t steps_per_epoch() const { return batcher_.batches_per_epoch(); }
@@ -92,20 +93,20 @@ class Run {
 
   const TrainRequest& request_;
   const TrainOptions& options_;
-  std::unique_ptr<RunFolder> folder_;     // none: nothing is written
+  std::unique_ptr<RunFolder> folder_;  // none: nothing is written
   Trainee trainee_;
   Objective objective_;
   MemoryPlan plan_;
   FlatParameters parameters_;
   AdamW optimizer_;
   RowPlan rows_;
-  double rate_;             // peak learning rate
+  double rate_;               // peak learning rate
   int64_t total_, interval_;  // optimiser steps, and those between validations
   Schedule schedule_;
-  ProgressSink progress_;   // of validation and encoding
+  ProgressSink progress_;  // of validation and encoding
   Validator validator_;
-  at::Tensor features_;     // method none: the frozen encoder's first states of all training rows [n, D]
-  Json identity_;           // what a resumed run must share
+  at::Tensor features_;  // method none: the frozen encoder's first states of all training rows [n, D]
+  Json identity_;        // what a resumed run must share
   TrainState state_;
   std::optional<MetricsWriter> metrics_;
   double saved_at_ = now(), step_seconds_ = 0, recent_step_ = 0, recent_validation_ = 0;
@@ -127,10 +128,17 @@ std::unique_ptr<RunFolder> open_folder(const TrainRequest& request) {
 }
 
 Run::Run(const TrainRequest& request)
-    : request_(request), options_(request.options), folder_(open_folder(request)), trainee_(make_trainee(request)),
-      objective_(request.split->train), plan_(plan_memory(trainee_, *request.split, options_)), parameters_(trainee_.parameters),
-      optimizer_(parameters_, {.weight_decay = options_.weight_decay}), rows_(request.split->train, options_),
-      rate_(options_.learning_rate > 0 ? options_.learning_rate : default_learning_rate(trainee_.method)), total_(total_steps(rows_, options_)),
+    : request_(request),
+      options_(request.options),
+      folder_(open_folder(request)),
+      trainee_(make_trainee(request)),
+      objective_(request.split->train),
+      plan_(plan_memory(trainee_, *request.split, options_)),
+      parameters_(trainee_.parameters),
+      optimizer_(parameters_, {.weight_decay = options_.weight_decay}),
+      rows_(request.split->train, options_),
+      rate_(options_.learning_rate > 0 ? options_.learning_rate : default_learning_rate(trainee_.method)),
+      total_(total_steps(rows_, options_)),
       interval_(validation_interval(rows_, options_, total_)),
       schedule_{options_.schedule, warmup_steps(options_.warmup_fraction, total_), total_},
       progress_([this](const Progress& progress) { after_batch(progress); }),
@@ -212,7 +220,8 @@ void Run::step() {
 }
 
 at::Tensor Run::outputs(const Pass& pass) const {
-  if (features_.defined()) return trainee_.model->classify(features_.index_select(0, at::tensor(pass.rows, at::kLong).to(features_.device())));
+  if (features_.defined())
+    return trainee_.model->classify(features_.index_select(0, at::tensor(pass.rows, at::kLong).to(features_.device())));
   nn::Packed packed = evaluate::to_packed(pass.batch, parameters_.values().device());
   if (trainee_.has_dropout()) packed.keys = row_keys(pass.batch, options_.seed, state_.step);
   return trainee_.outputs(packed);
@@ -240,6 +249,8 @@ void Run::validate() {
   Validation result = validator_.run(request_.stop);
   result.step = state_.step;
   result.epoch = epoch();
+  result.train_loss = state_.loss;
+  result.seconds = state_.seconds;
   state_.validations.push_back(result);
   const bool better = state_.best < 0 || is_better(result, state_.validations[static_cast<size_t>(state_.best)], options_.best_by);
   if (better) {
@@ -249,8 +260,9 @@ void Run::validate() {
   tensor::return_free_memory();
   recent_validation_ = now() - start;
   state_.seconds += recent_validation_;
-  const Json line = {{"event", "validation"}, {"step", result.step}, {"epoch", result.epoch}, {"loss", result.loss},
-                     {"score", result.score}, {"score_name", validator_.score_name()}, {"best", better}, {"time", unix_time()}};
+  const Json line = {{"event", "validation"}, {"step", result.step},   {"epoch", result.epoch},
+                     {"loss", result.loss},   {"score", result.score}, {"score_name", validator_.score_name()},
+                     {"best", better},        {"time", unix_time()}};
   if (metrics_) metrics_->write(line);
   if (request_.metrics) request_.metrics(line);
 }
@@ -261,7 +273,8 @@ void Run::after_batch(const Progress& progress) const {
 }
 
 bool Run::stopped_early() const {
-  return options_.patience > 0 && state_.best >= 0 && static_cast<int64_t>(state_.validations.size()) - 1 - state_.best >= options_.patience;
+  return options_.patience > 0 && state_.best >= 0 &&
+         static_cast<int64_t>(state_.validations.size()) - 1 - state_.best >= options_.patience;
 }
 
 void Run::report(double norm, double rate, int64_t tokens, double seconds) {
@@ -272,9 +285,11 @@ void Run::report(double norm, double rate, int64_t tokens, double seconds) {
   keep_to(plan_);
   if (!metrics_ && !request_.metrics && !request_.progress) return;
   const int64_t peak = tensor::peak_resident_bytes();
-  const Json line = {{"event", "step"}, {"step", state_.step}, {"epoch", epoch()}, {"loss", state_.loss}, {"learning_rate", rate},
-                     {"grad_norm", norm}, {"tokens", state_.tokens}, {"tokens_per_second", static_cast<double>(tokens) / seconds},
-                     {"peak_bytes", peak}, {"time", unix_time()}};
+  const Json line = {{"event", "step"},         {"step", state_.step},
+                     {"epoch", epoch()},        {"loss", state_.loss},
+                     {"learning_rate", rate},   {"grad_norm", norm},
+                     {"tokens", state_.tokens}, {"tokens_per_second", static_cast<double>(tokens) / seconds},
+                     {"peak_bytes", peak},      {"time", unix_time()}};
   if (metrics_) metrics_->write(line);
   if (request_.metrics) request_.metrics(line);
   if (!request_.progress) return;
@@ -322,10 +337,19 @@ void Run::save_checkpoint() {
 TrainResult Run::finish(Outcome outcome) {
   if (folder_) save_checkpoint();
   if (outcome != Outcome::cancelled && state_.best_values.defined()) parameters_.assign(state_.best_values);
-  TrainResult result{.outcome = outcome, .score_name = validator_.score_name(), .validations = state_.validations, .best = state_.best,
-                     .steps = state_.step, .tokens = state_.tokens, .loss = state_.loss, .seconds = state_.seconds,
+  TrainResult result{.outcome = outcome,
+                     .score_name = validator_.score_name(),
+                     .validations = state_.validations,
+                     .best = state_.best,
+                     .steps = state_.step,
+                     .tokens = state_.tokens,
+                     .loss = state_.loss,
+                     .seconds = state_.seconds,
                      .tokens_per_second = step_seconds_ > 0 ? static_cast<double>(session_tokens_) / step_seconds_ : 0,
-                     .peak_bytes = tensor::peak_resident_bytes(), .trained_parameters = parameters_.count(), .learning_rate = rate_, .plan = plan_};
+                     .peak_bytes = tensor::peak_resident_bytes(),
+                     .trained_parameters = parameters_.count(),
+                     .learning_rate = rate_,
+                     .plan = plan_};
   if (folder_ && outcome != Outcome::cancelled) {
     Json facts = {{"steps", result.steps}, {"learning_rate", rate_}, {"trained_parameters", result.trained_parameters}};
     if (result.best >= 0) {
@@ -355,11 +379,26 @@ std::string_view to_string(Outcome outcome) {
 Json TrainResult::to_json() const {
   Json list = Json::array();
   for (const Validation& one : validations) {
-    list.push_back({{"step", one.step}, {"epoch", one.epoch}, {"loss", one.loss}, {score_name, one.score}});
+    list.push_back({{"step", one.step},
+                    {"epoch", one.epoch},
+                    {"loss", one.loss},
+                    {score_name, one.score},
+                    {"train_loss", one.train_loss},
+                    {"seconds", one.seconds}});
   }
-  return {{"outcome", to_string(outcome)}, {"validations", list}, {"best", best}, {"steps", steps}, {"tokens", tokens}, {"loss", loss},
-          {"seconds", seconds}, {"tokens_per_second", tokens_per_second}, {"peak_bytes", peak_bytes},
-          {"trained_parameters", trained_parameters}, {"learning_rate", learning_rate}, {"memory_plan", plan.to_json()}, {"saved", saved.string()}};
+  return {{"outcome", to_string(outcome)},
+          {"validations", list},
+          {"best", best},
+          {"steps", steps},
+          {"tokens", tokens},
+          {"loss", loss},
+          {"seconds", seconds},
+          {"tokens_per_second", tokens_per_second},
+          {"peak_bytes", peak_bytes},
+          {"trained_parameters", trained_parameters},
+          {"learning_rate", learning_rate},
+          {"memory_plan", plan.to_json()},
+          {"saved", saved.string()}};
 }
 
 TrainResult train(const TrainRequest& request) { return Run(request).go(); }

@@ -14,19 +14,19 @@ std::string_view to_string(Outcome outcome);
 
 struct TrainResult {
   Outcome outcome = Outcome::finished;
-  Trainee trainee;                      // with the best parameters, ready for evaluation
-  std::string score_name;               // "accuracy"; empty without validation rows
+  Trainee trainee;         // with the best parameters, ready for evaluation
+  std::string score_name;  // "accuracy"; empty without validation rows
   std::vector<Validation> validations;
-  int64_t best = -1;                    // index of the best validation; -1 without validation rows
-  int64_t steps = 0, tokens = 0;        // tokens seen in training
-  double loss = 0;                      // of the last step
-  double seconds = 0;                   // steps and validations, over all sessions
-  double tokens_per_second = 0;         // of this session's steps
-  int64_t peak_bytes = 0;               // of this process, since the run began
+  int64_t best = -1;              // index of the best validation; -1 without validation rows
+  int64_t steps = 0, tokens = 0;  // tokens seen in training
+  double loss = 0;                // of the last step
+  double seconds = 0;             // steps and validations, over all sessions
+  double tokens_per_second = 0;   // of this session's steps
+  int64_t peak_bytes = 0;         // of this process, since the run began
   int64_t trained_parameters = 0;
-  double learning_rate = 0;             // resolved
+  double learning_rate = 0;  // resolved
   MemoryPlan plan;
-  std::filesystem::path saved;          // adapter/ or model/; empty when nothing was written
+  std::filesystem::path saved;  // adapter/ or model/; empty when nothing was written
 
   /// All but the model, for result.json.
   Json to_json() const;

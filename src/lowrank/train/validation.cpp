@@ -2,7 +2,6 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/arange.h>
-
 #include <numeric>
 
 #include "lowrank/base/error.h"
@@ -39,9 +38,9 @@ Validator::Validator(const Trainee& trainee, const Objective& objective, const d
 Validation Validator::run(const StopToken* stop) {
   const at::NoGradGuard no_grad;
   if (objective_.is_ranking()) return run_ranking(stop);
-  const at::Tensor outputs =
-      features_.defined() ? trainee_.model->classify(features_).cpu()
-                          : evaluate::outputs_of(*trainee_.model, rows_, {kEvaluationTokens, progress_, stop, trainee_.pooling});
+  const at::Tensor outputs = features_.defined()
+                                 ? trainee_.model->classify(features_).cpu()
+                                 : evaluate::outputs_of(*trainee_.model, rows_, {kEvaluationTokens, progress_, stop, trainee_.pooling});
   const evaluate::Scores scores = evaluate::score(rows_, outputs);
   score_name_ = scores.name;
   return {.loss = scores.loss, .score = scores.primary};

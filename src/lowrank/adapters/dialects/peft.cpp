@@ -23,16 +23,13 @@ constexpr int64_t kNotesFormat = 1;
 
 // Where a file's suffix differs from ours. The first of several with the same name of ours is the one for linear
 // layers.
-constexpr std::array<std::array<std::string_view, 2>, 4> kSuffixes = {{{".lora_A.weight", ".lora_A"},
-                                                                       {".lora_B.weight", ".lora_B"},
-                                                                       {".lora_embedding_A", ".lora_A"},
-                                                                       {".lora_embedding_B", ".lora_B"}}};
+constexpr std::array<std::array<std::string_view, 2>, 4> kSuffixes = {
+    {{".lora_A.weight", ".lora_A"}, {".lora_B.weight", ".lora_B"}, {".lora_embedding_A", ".lora_A"}, {".lora_embedding_B", ".lora_B"}}};
 
 std::string key_of(const std::string& module, const std::string& tensor, bool one_hot) {
   const std::string suffix = "." + tensor;
   for (const auto& [theirs, ours] : kSuffixes) {
-    if (ours == suffix && theirs.starts_with(".lora_embedding") == one_hot)
-      return fmt::format("{}{}{}", kPrefix, module, theirs);
+    if (ours == suffix && theirs.starts_with(".lora_embedding") == one_hot) return fmt::format("{}{}{}", kPrefix, module, theirs);
   }
   return fmt::format("{}{}{}", kPrefix, module, suffix);
 }
@@ -86,8 +83,7 @@ tensor::TensorMap read_tensors(const std::filesystem::path& folder) {
     if (!key.starts_with(kPrefix)) {
       problems.add(fmt::format("tensor '{}': expected a name that starts with {}", key, kPrefix));
     } else if (!value.is_floating_point()) {
-      problems.add(
-          fmt::format("tensor '{}': expected floating point, got {}", key, c10::toString(value.scalar_type())));
+      problems.add(fmt::format("tensor '{}': expected floating point, got {}", key, c10::toString(value.scalar_type())));
     } else if (!at::isfinite(value.to(at::kFloat)).all().item<bool>()) {
       problems.add(fmt::format("tensor '{}' holds NaN or infinity", key));
     } else if (!tensors.emplace(name_of(key), value).second) {
@@ -118,8 +114,7 @@ void check_agreement(const PeftFolder& folder) {
   Problems problems(ErrorKind::file_format, folder.path.string());
   const auto compare = [&](std::string_view what, const Json& in_ours, const Json& in_theirs) {
     if (in_ours == in_theirs) return;
-    problems.add(fmt::format("lowrank.json and adapter_config.json disagree on {}: {} against {}", what, in_ours.dump(),
-                             in_theirs.dump()));
+    problems.add(fmt::format("lowrank.json and adapter_config.json disagree on {}: {} against {}", what, in_ours.dump(), in_theirs.dump()));
   };
   compare("the method", ours.method->name(), theirs.method->name());
   problems.raise_if_any();
@@ -145,10 +140,10 @@ void read_notes(PeftFolder& folder) {
   const auto path = folder.path / "lowrank.json";
   if (!std::filesystem::exists(path)) return;
   Json notes = read_json(path);
-  check(notes.is_object() && notes.contains("format") && notes.contains("adapter"), ErrorKind::file_format,
-        path.string(), "expected an object with 'format' and 'adapter'");
-  check(notes["format"] == kNotesFormat, ErrorKind::unsupported, path.string(), "expected format {}, got {}",
-        kNotesFormat, notes["format"].dump());
+  check(notes.is_object() && notes.contains("format") && notes.contains("adapter"), ErrorKind::file_format, path.string(),
+        "expected an object with 'format' and 'adapter'");
+  check(notes["format"] == kNotesFormat, ErrorKind::unsupported, path.string(), "expected format {}, got {}", kNotesFormat,
+        notes["format"].dump());
   folder.config = AdapterConfig::from_json(notes["adapter"]);
   notes.erase("format");
   notes.erase("adapter");
@@ -209,17 +204,15 @@ void check_tensors(const PeftFolder& folder, const Expected& expected) {
     if (!expected.shapes.contains(name))
       problems.add(fmt::format("tensor '{}' is unexpected: no such place in this model and configuration", name));
   }
-  problems.raise_if_any(folder.context.base_model.empty()
-                            ? "does the adapter belong to another model?"
-                            : fmt::format("the adapter was made for {}", folder.context.base_model));
+  problems.raise_if_any(folder.context.base_model.empty() ? "does the adapter belong to another model?"
+                                                          : fmt::format("the adapter was made for {}", folder.context.base_model));
 }
 
 }  // namespace
 
 PeftFolder read_peft(const std::filesystem::path& folder) {
   const auto path = folder / "adapter_config.json";
-  check(std::filesystem::exists(path), ErrorKind::io, folder.string(),
-        "expected a folder with adapter_config.json, found none");
+  check(std::filesystem::exists(path), ErrorKind::io, folder.string(), "expected a folder with adapter_config.json, found none");
   auto [config, context] = parse_peft_config(read_json(path), path.string());
   PeftFolder result{folder, config, config, std::move(context), read_tensors(folder)};
   read_notes(result);
@@ -239,24 +232,21 @@ void check_peft(const AdapterSet& set) {
   problems.raise_if_any("PEFT has no key for one of this method's options; leave that option at its default");
 }
 
-void write_peft(const std::filesystem::path& folder, const AdapterSet& set, const tensor::TensorMap& heads,
-                const PeftContext& context) {
+void write_peft(const std::filesystem::path& folder, const AdapterSet& set, const tensor::TensorMap& heads, const PeftContext& context) {
   check_peft(set);
   tensor::TensorMap tensors;
   std::set<std::string> adapted;
   for (const auto& [module, host, adapter, options] : set.modules) {
     adapted.insert(module + ".bias");
-    for (const auto& entry : adapter->named_parameters())
-      tensors[key_of(module, entry.key(), host->shape().one_hot_input)] = entry.value();
+    for (const auto& entry : adapter->named_parameters()) tensors[key_of(module, entry.key(), host->shape().one_hot_input)] = entry.value();
   }
   for (const auto& [name, bias] : set.biases) {
     const std::string module = name.substr(0, name.size() - std::min(name.size(), std::string_view(".bias").size()));
-    tensors[adapted.contains(name) ? fmt::format("{}{}.base_layer.bias", kPrefix, module)
-                                   : fmt::format("{}{}", kPrefix, name)] = bias;
+    tensors[adapted.contains(name) ? fmt::format("{}{}.base_layer.bias", kPrefix, module) : fmt::format("{}{}", kPrefix, name)] = bias;
   }
   for (const auto& [name, value] : heads) {
-    check(tensors.emplace(fmt::format("{}{}", kPrefix, name), value).second, ErrorKind::internal, "write_peft",
-          "'{}' is written twice", name);
+    check(tensors.emplace(fmt::format("{}{}", kPrefix, name), value).second, ErrorKind::internal, "write_peft", "'{}' is written twice",
+          name);
   }
   tensor::save_tensors(folder / "adapter_model.safetensors", tensors, {{"format", "pt"}});
   write_file_atomic(folder / "adapter_config.json", format_json(format_peft_config(set, context)));
@@ -266,8 +256,7 @@ void write_peft(const std::filesystem::path& folder, const AdapterSet& set, cons
   write_file_atomic(folder / "lowrank.json", format_json(notes));
 }
 
-AdapterSet load_peft(torch::nn::Module& model, const PeftFolder& folder, const std::vector<std::string>& heads,
-                     const std::string& name) {
+AdapterSet load_peft(torch::nn::Module& model, const PeftFolder& folder, const std::vector<std::string>& heads, const std::string& name) {
   std::vector<std::string> in_full = heads;
   in_full.insert(in_full.end(), folder.context.modules_to_save.begin(), folder.context.modules_to_save.end());
   const Expected expected = expect(model, folder, in_full);

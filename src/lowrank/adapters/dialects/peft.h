@@ -41,8 +41,7 @@ void check_peft(const AdapterSet& set);
 
 /// Writes the folder (inside an AtomicFolder of the caller's): `heads` are the trained new modules' parameters by plain
 /// name.
-void write_peft(const std::filesystem::path& folder, const AdapterSet& set, const tensor::TensorMap& heads,
-                const PeftContext& context);
+void write_peft(const std::filesystem::path& folder, const AdapterSet& set, const tensor::TensorMap& heads, const PeftContext& context);
 
 /// Puts the folder's tensors into the model: attaches adapters per config, copies every tensor, refuses missing,
 /// unexpected and misshapen ones in one Error{file_format}; the model is then unchanged. `heads` are the modules that

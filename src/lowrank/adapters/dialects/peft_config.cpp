@@ -72,8 +72,7 @@ void set_strengths(Json& json, const AdapterSet& set, const std::string& alpha_k
     const auto [rank, alpha] = set.config.method->peft_module(entry.options, entry.host->shape());
     as_configured = as_configured && rank == entry.options.rank && nearly_equal(alpha, entry.options.alpha);
     own_ranks.entries.emplace_back(escaped(entry.module), rank);
-    own_alphas.entries.emplace_back(escaped(entry.module),
-                                    nearly_equal(alpha, entry.options.alpha) ? entry.options.alpha : alpha);
+    own_alphas.entries.emplace_back(escaped(entry.module), nearly_equal(alpha, entry.options.alpha) ? entry.options.alpha : alpha);
   }
   json["r"] = set.config.rank;
   json[alpha_key] = whole_if_possible(set.config.alpha);
@@ -85,13 +84,12 @@ Strings parse_names(const Json& value, const std::string& key, std::vector<std::
   if (value.is_null()) return {};
   if (value.is_string()) {
     std::string text = value.get<std::string>(), lower = text;
-    std::transform(lower.begin(), lower.end(), lower.begin(),
-                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
     return {lower == "all-linear" ? lower : "re:" + text};
   }
   Strings names;
-  const bool is_list = value.is_array() && std::all_of(value.begin(), value.end(),
-                                                       [](const Json& item) { return item.is_string() && item != ""; });
+  const bool is_list =
+      value.is_array() && std::all_of(value.begin(), value.end(), [](const Json& item) { return item.is_string() && item != ""; });
   if (!is_list) {
     malformed.push_back(fmt::format("{}: expected a list of names or a regular expression, got {}", key, value.dump()));
     return {};
@@ -99,8 +97,7 @@ Strings parse_names(const Json& value, const std::string& key, std::vector<std::
   for (const auto& item : value) {
     names.push_back(item.get<std::string>());
     if (is_plain_name(names.back())) continue;
-    malformed.push_back(
-        fmt::format("{}: in a list PEFT takes '{}' for a plain name, which no module has", key, names.back()));
+    malformed.push_back(fmt::format("{}: in a list PEFT takes '{}' for a plain name, which no module has", key, names.back()));
   }
   return names;
 }
@@ -108,8 +105,7 @@ Strings parse_names(const Json& value, const std::string& key, std::vector<std::
 template <class T>
 PatternList<T> parse_patterns(const Json& value, const std::string& key, std::vector<std::string>& malformed) {
   PatternList<T> list;
-  if (!value.is_object() && !value.is_null())
-    malformed.push_back(fmt::format("{}: expected an object, got {}", key, value.dump()));
+  if (!value.is_object() && !value.is_null()) malformed.push_back(fmt::format("{}: expected an object, got {}", key, value.dump()));
   if (!value.is_object()) return list;
   for (const auto& [pattern, item] : value.items()) {
     const double number = item.is_number() ? item.get<double>() : 0;
@@ -148,8 +144,7 @@ const Method& method_for(const Json& all, std::string_view where) {
     });
     if (all["peft_type"] == spelling.peft_type && fits) return *method;
   }
-  fail(ErrorKind::unsupported, where,
-       fmt::format("expected peft_type {}, got {}", fmt::join(known, " or "), all["peft_type"].dump()));
+  fail(ErrorKind::unsupported, where, fmt::format("expected peft_type {}, got {}", fmt::join(known, " or "), all["peft_type"].dump()));
 }
 
 void set_options(AdapterConfig& config, const Json& all, std::string_view where, std::vector<std::string>& malformed) {
@@ -167,15 +162,13 @@ void set_options(AdapterConfig& config, const Json& all, std::string_view where,
 
 void parse_context(PeftContext& context, const Json& json, const Json& all, std::string_view peft_type,
                    std::vector<std::string>& malformed) {
-  context.base_model =
-      all["base_model_name_or_path"].is_string() ? all["base_model_name_or_path"].get<std::string>() : "";
+  context.base_model = all["base_model_name_or_path"].is_string() ? all["base_model_name_or_path"].get<std::string>() : "";
   context.task_type = all["task_type"].is_string() ? all["task_type"].get<std::string>() : "";
   context.modules_to_save = parse_one_or_list<std::string>(all["modules_to_save"], "modules_to_save", malformed);
   for (const auto& [name, value] : json.items()) {
     const PeftKey* key = peft_key(peft_type, name);
     const bool ours = name == "inference_mode" || name == "peft_version";
-    if (key != nullptr && !ours && key->role != PeftRole::spelled && value != Json::parse(key->default_value))
-      context.kept[name] = value;
+    if (key != nullptr && !ours && key->role != PeftRole::spelled && value != Json::parse(key->default_value)) context.kept[name] = value;
   }
 }
 
@@ -192,13 +185,12 @@ std::vector<std::pair<std::string, std::string>> peft_option_keys(const Method& 
 
 bool peft_can_name_targets(const AdapterConfig& config) {
   const bool by_regex = is_one_regex(config.target_modules) && config.layers.empty();
-  return (are_plain(config.target_modules) || by_regex) &&
-         (are_plain(config.exclude_modules) || is_one_regex(config.exclude_modules));
+  return (are_plain(config.target_modules) || by_regex) && (are_plain(config.exclude_modules) || is_one_regex(config.exclude_modules));
 }
 
 PeftConfig parse_peft_config(const Json& json, std::string_view where) {
-  check(json.is_object() && json.contains("peft_type"), ErrorKind::file_format, where,
-        "expected an object with peft_type, got {}", json.is_object() ? "none" : json.type_name());
+  check(json.is_object() && json.contains("peft_type"), ErrorKind::file_format, where, "expected an object with peft_type, got {}",
+        json.is_object() ? "none" : json.type_name());
   const std::string type = json["peft_type"].is_string() ? json["peft_type"].get<std::string>() : "";
   Json all = peft_defaults(type);
   for (const auto& [key, value] : json.items()) all[key] = value;
@@ -208,8 +200,7 @@ PeftConfig parse_peft_config(const Json& json, std::string_view where) {
   AdapterConfig& config = result.config;
   auto [unsupported, malformed] = check_peft_keys(json, type);
   config.target_modules = parse_names(all["target_modules"], "target_modules", malformed);
-  if (all["target_modules"].is_null())
-    unsupported.push_back("target_modules null: PEFT then chooses by model type; name the modules");
+  if (all["target_modules"].is_null()) unsupported.push_back("target_modules null: PEFT then chooses by model type; name the modules");
   config.exclude_modules = parse_names(all["exclude_modules"], "exclude_modules", malformed);
   config.layers = parse_one_or_list<int64_t>(all["layers_to_transform"], "layers_to_transform", malformed);
   config.layers_pattern = parse_one_or_list<std::string>(all["layers_pattern"], "layers_pattern", malformed);
@@ -240,9 +231,8 @@ Json format_peft_config(const AdapterSet& set, const PeftContext& context) {
   for (const auto& [option, key] : peft_option_keys(*config.method)) json[key] = table.at(option, "peft").value();
   set_strengths(json, set, std::string(spelling.alpha_key));
 
-  const bool keeps_off_heads = std::all_of(set.heads.begin(), set.heads.end(), [&](const std::string& head) {
-    return is_within(head, context.modules_to_save);
-  });
+  const bool keeps_off_heads =
+      std::all_of(set.heads.begin(), set.heads.end(), [&](const std::string& head) { return is_within(head, context.modules_to_save); });
   if (keeps_off_heads && peft_can_name_targets(config)) {
     json["target_modules"] = format_names(config.target_modules);
     json["exclude_modules"] = format_names(config.exclude_modules);
@@ -261,13 +251,11 @@ Json format_peft_config(const AdapterSet& set, const PeftContext& context) {
   return json;
 }
 
-std::string difference_for(const AdapterConfig& one, const AdapterConfig& other, const std::string& module,
-                           const nn::HostShape& shape) {
+std::string difference_for(const AdapterConfig& one, const AdapterConfig& other, const std::string& module, const nn::HostShape& shape) {
   const ModuleOptions a = one.for_module(module), b = other.for_module(module);
   const auto ta = one.method->tensors(a, shape), tb = other.method->tensors(b, shape);
-  const bool same =
-      std::equal(ta.begin(), ta.end(), tb.begin(), tb.end(),
-                 [](const TensorSpec& x, const TensorSpec& y) { return x.name == y.name && x.shape == y.shape; });
+  const bool same = std::equal(ta.begin(), ta.end(), tb.begin(), tb.end(),
+                               [](const TensorSpec& x, const TensorSpec& y) { return x.name == y.name && x.shape == y.shape; });
   if (!same) return fmt::format("'{}' would get other tensors (rank {} against {})", module, a.rank, b.rank);
   const double sa = one.method->effective_scale(a, shape), sb = other.method->effective_scale(b, shape);
   return nearly_equal(sa, sb) ? "" : fmt::format("'{}' would get another scale ({} against {})", module, sa, sb);

@@ -24,7 +24,6 @@ bool peft_can_name_targets(const AdapterConfig& config);
 std::vector<std::pair<std::string, std::string>> peft_option_keys(const Method& method);
 
 /// Where two configurations would not give one module the same tensors and scale: a sentence, or "".
-std::string difference_for(const AdapterConfig& one, const AdapterConfig& other, const std::string& module,
-                           const nn::HostShape& shape);
+std::string difference_for(const AdapterConfig& one, const AdapterConfig& other, const std::string& module, const nn::HostShape& shape);
 
 }  // namespace lowrank::adapters

@@ -73,30 +73,23 @@ constexpr std::array<std::string_view, 6> kTasks = {"SEQ_CLS",   "SEQ_2_SEQ_LM",
 // Initialisations that leave the base as it is say nothing about a trained adapter.
 std::string initialisation_problem(std::string_view key, const Json& value) {
   if (value.is_boolean() || value.is_null()) return {};
-  if (value.is_string() &&
-      (value == "gaussian" || value == "orthogonal" || (key == "init_weights" && value == "lycoris")))
-    return {};
+  if (value.is_string() && (value == "gaussian" || value == "orthogonal" || (key == "init_weights" && value == "lycoris"))) return {};
   const std::string text = value.is_string() ? value.get<std::string>() : value.dump();
-  const bool changes_base =
-      text.starts_with("pissa") || text == "olora" || text == "corda" || text == "loftq" || text == "lora_ga";
-  return fmt::format(
-      "{} {}: {}", key, value.dump(),
-      changes_base
-          ? "the adapter belongs to base weights that this initialisation changed, which the folder does not hold; "
-            "save it in PEFT with path_initial_model_for_weight_conversion to get a plain one"
-          : "expected true, false, \"gaussian\" or \"orthogonal\"");
+  const bool changes_base = text.starts_with("pissa") || text == "olora" || text == "corda" || text == "loftq" || text == "lora_ga";
+  return fmt::format("{} {}: {}", key, value.dump(),
+                     changes_base ? "the adapter belongs to base weights that this initialisation changed, which the folder does not hold; "
+                                    "save it in PEFT with path_initial_model_for_weight_conversion to get a plain one"
+                                  : "expected true, false, \"gaussian\" or \"orthogonal\"");
 }
 
 bool is_harmless(const PeftKey& key, const Json& value) {
-  return key.role != refused || value.is_null() || value == Json::parse(key.default_value) ||
-         (value.is_object() && value.empty());
+  return key.role != refused || value.is_null() || value == Json::parse(key.default_value) || (value.is_object() && value.empty());
 }
 
 }  // namespace
 
 const PeftType* peft_type_named(std::string_view name) {
-  const auto* found =
-      std::find_if(kTypes.begin(), kTypes.end(), [&](const PeftType& type) { return type.name == name; });
+  const auto* found = std::find_if(kTypes.begin(), kTypes.end(), [&](const PeftType& type) { return type.name == name; });
   return found == kTypes.end() ? nullptr : found;
 }
 
@@ -110,8 +103,7 @@ const PeftKey* peft_key(std::string_view peft_type, std::string_view name) {
 Json peft_defaults(std::string_view peft_type) {
   Json defaults = Json::object();
   for (const auto& key : kKeys) {
-    if (key.peft_type.empty() || key.peft_type == peft_type)
-      defaults[std::string(key.name)] = Json::parse(key.default_value);
+    if (key.peft_type.empty() || key.peft_type == peft_type) defaults[std::string(key.name)] = Json::parse(key.default_value);
   }
   defaults["peft_type"] = peft_type;
   return defaults;
@@ -129,16 +121,13 @@ PeftProblems check_peft_keys(const Json& config, std::string_view peft_type) {
     const PeftKey* key = peft_key(peft_type, name);
     if (name == "runtime_config") continue;  // PEFT ignores it too: it describes a process, not an adapter
     if (key == nullptr) {
-      problems.malformed.push_back(
-          fmt::format("unknown key '{}' with value {}{}", name, value.dump(), did_you_mean(name, names)));
+      problems.malformed.push_back(fmt::format("unknown key '{}' with value {}{}", name, value.dump(), did_you_mean(name, names)));
     } else if (!is_harmless(*key, value)) {
       problems.unsupported.push_back(fmt::format("{} {}: {} is not supported", name, value.dump(), key->meaning));
     } else if (name.starts_with("init_")) {
-      if (auto problem = initialisation_problem(name, value); !problem.empty())
-        problems.unsupported.push_back(std::move(problem));
+      if (auto problem = initialisation_problem(name, value); !problem.empty()) problems.unsupported.push_back(std::move(problem));
     } else if (name == "task_type" && !value.is_null() && !is_task(value)) {
-      problems.malformed.push_back(
-          fmt::format("task_type: expected one of {}, got {}", fmt::join(kTasks, ", "), value.dump()));
+      problems.malformed.push_back(fmt::format("task_type: expected one of {}, got {}", fmt::join(kTasks, ", "), value.dump()));
     }
   }
   return problems;

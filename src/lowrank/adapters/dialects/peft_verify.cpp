@@ -64,8 +64,7 @@ at::Tensor lokr_weight(const RawModule& raw, const at::Tensor& w) {
   return w + scale * at::kron(factor("lokr_w1"), factor("lokr_w2"));
 }
 
-at::Tensor weight_from_file(const Json& config, const tensor::TensorMap& tensors, const std::string& module,
-                            const at::Tensor& w) {
+at::Tensor weight_from_file(const Json& config, const tensor::TensorMap& tensors, const std::string& module, const at::Tensor& w) {
   const RawModule raw(config, tensors, module);
   const auto type = config.at("peft_type").get<std::string>();
   if (type == "LORA") return lora_weight(raw, w);
@@ -74,8 +73,7 @@ at::Tensor weight_from_file(const Json& config, const tensor::TensorMap& tensors
 }
 
 double difference(const Attached& entry, const Json& config, const tensor::TensorMap& tensors) {
-  check(!entry.host->is_merged(), ErrorKind::invalid_argument, "verify_peft", "'{}' is merged; unmerge it first",
-        entry.module);
+  check(!entry.host->is_merged(), ErrorKind::invalid_argument, "verify_peft", "'{}' is merged; unmerge it first", entry.module);
   const at::Tensor w = entry.host->matrix().cpu().to(at::kDouble);
   const double k = entry.adapter->multiplier();
   const at::Tensor stored = k * (weight_from_file(config, tensors, entry.module, w) - w);
@@ -99,8 +97,8 @@ double verify_peft(const std::filesystem::path& folder, const AdapterSet& set, c
   double largest = 0;
   for (const auto& entry : set.modules) {
     const double now = difference(entry, config, tensors);
-    check(now <= kLargestDifference, ErrorKind::internal, "verify_peft",
-          "'{}' in the file differs from memory by {:.2e} of its size", entry.module, now);
+    check(now <= kLargestDifference, ErrorKind::internal, "verify_peft", "'{}' in the file differs from memory by {:.2e} of its size",
+          entry.module, now);
     largest = std::max(largest, now);
   }
   for (const auto& [name, bias] : set.biases) {

@@ -1,11 +1,10 @@
 #include "lowrank/io/formats/safetensors.h"
 
-#include <utf8proc.h>
-
 #include <algorithm>
 #include <array>
 #include <bit>
 #include <cstring>
+#include <utf8proc.h>
 
 #include "lowrank/base/error.h"
 #include "lowrank/base/json.h"
@@ -19,8 +18,7 @@ namespace {
 constexpr size_t kLengthBytes = 8;
 constexpr std::string_view kMetadataKey = "__metadata__";
 // Dtypes of the reference that no part of this program computes with.
-constexpr std::array<std::string_view, 7> kUnsupported{"C64",     "F4",          "F6_E2M3",    "F6_E3M2",
-                                                       "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ"};
+constexpr std::array<std::string_view, 7> kUnsupported{"C64", "F4", "F6_E2M3", "F6_E3M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ"};
 
 struct Entry {
   std::string name;
@@ -210,8 +208,7 @@ std::string_view header_text(std::span<const std::byte> file, std::string_view w
   }
   const size_t rest = file.size() - kLengthBytes;
   if (length > rest) {
-    fail(kFormat, where, fmt::format("expected a header of {} bytes, but only {} bytes follow", length, rest),
-         "an incomplete download?");
+    fail(kFormat, where, fmt::format("expected a header of {} bytes, but only {} bytes follow", length, rest), "an incomplete download?");
   }
   const std::string_view text(reinterpret_cast<const char*>(file.data()) + kLengthBytes, length);
   check(text.starts_with('{'), kFormat, where, "expected the header to start with '{{', got {}", quote(text.substr(0, 1)));
@@ -307,8 +304,8 @@ Contents parse_safetensors(std::span<const std::byte> file, std::string_view whe
                                 data.subspan(static_cast<size_t>(cursor), static_cast<size_t>(end - cursor))});
     cursor = end;
   }
-  check(static_cast<size_t>(cursor) == data.size(), ErrorKind::file_format, where,
-        "{} bytes after the last tensor belong to no tensor", data.size() - static_cast<size_t>(cursor));
+  check(static_cast<size_t>(cursor) == data.size(), ErrorKind::file_format, where, "{} bytes after the last tensor belong to no tensor",
+        data.size() - static_cast<size_t>(cursor));
   return contents;
 }
 

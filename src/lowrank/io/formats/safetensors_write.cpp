@@ -10,13 +10,11 @@ namespace lowrank::io {
 namespace {
 
 // The reference's order of dtypes, from the end: widest first, so that every tensor is aligned.
-constexpr std::array<DType, kDTypeCount> kFileOrder{
-    DType::u64, DType::i64, DType::f64, DType::f32, DType::u32,     DType::i32,     DType::bf16, DType::f16,
-    DType::u16, DType::i16, DType::f8_e4m3, DType::f8_e5m2, DType::i8, DType::u8, DType::boolean};
+constexpr std::array<DType, kDTypeCount> kFileOrder{DType::u64,     DType::i64,     DType::f64, DType::f32, DType::u32,
+                                                    DType::i32,     DType::bf16,    DType::f16, DType::u16, DType::i16,
+                                                    DType::f8_e4m3, DType::f8_e5m2, DType::i8,  DType::u8,  DType::boolean};
 
-size_t file_rank(DType dtype) {
-  return static_cast<size_t>(std::find(kFileOrder.begin(), kFileOrder.end(), dtype) - kFileOrder.begin());
-}
+size_t file_rank(DType dtype) { return static_cast<size_t>(std::find(kFileOrder.begin(), kFileOrder.end(), dtype) - kFileOrder.begin()); }
 
 std::string json_text(const std::string& text, std::string_view where) {
   try {
@@ -65,9 +63,9 @@ std::string safetensors_header(std::vector<TensorOut>& tensors, const Metadata& 
   if (!text.empty()) text += '}';
   size_t offset = 0;
   for (const auto& tensor : tensors) {
-    text += fmt::format(R"({}{}:{{"dtype":"{}","shape":[{}],"data_offsets":[{},{}]}})", text.empty() ? "" : ",",
-                        json_text(tensor.name, where), to_string(tensor.dtype), fmt::join(tensor.shape, ","), offset,
-                        offset + tensor.bytes.size());
+    text +=
+        fmt::format(R"({}{}:{{"dtype":"{}","shape":[{}],"data_offsets":[{},{}]}})", text.empty() ? "" : ",", json_text(tensor.name, where),
+                    to_string(tensor.dtype), fmt::join(tensor.shape, ","), offset, offset + tensor.bytes.size());
     offset += tensor.bytes.size();
   }
   text = fmt::format("{{{}}}", text);
