@@ -22,9 +22,9 @@ target_include_directories(lowrank_torch SYSTEM INTERFACE
   $<BUILD_INTERFACE:${TORCH_DIR}/include> $<BUILD_INTERFACE:${TORCH_DIR}/include/torch/csrc/api/include>)
 target_link_directories(lowrank_torch INTERFACE $<BUILD_INTERFACE:${TORCH_DIR}/lib>)
 target_link_libraries(lowrank_torch INTERFACE torch_cpu c10)
-# The torch wheel carries fmt headers of its own version, which come before the system's: torch layers use them as they are,
-# the torch-free ones the system's library. The versions live in different inline namespaces and only std types cross.
-target_compile_definitions(lowrank_torch INTERFACE _GLIBCXX_USE_CXX11_ABI=1 FMT_HEADER_ONLY=1)
+# The torch wheel carries fmt headers of its own version, which come before the system's: torch layers use them, with tensor/fmt.cpp
+# for a body; the torch-free ones the system's library. The versions live in different inline namespaces and only std types cross.
+target_compile_definitions(lowrank_torch INTERFACE _GLIBCXX_USE_CXX11_ABI=1)
 # The CUDA library registers its kernels when loaded; nothing refers to it by name, so the linker must be told to keep it.
 if(EXISTS ${TORCH_DIR}/lib/libtorch_cuda.so)
   target_link_libraries(lowrank_torch INTERFACE "-Wl,--no-as-needed" torch_cuda c10_cuda "-Wl,--as-needed")

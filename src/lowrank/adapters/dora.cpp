@@ -17,8 +17,9 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::tensor_list;
 
-/// Below this share of ‖W_j‖² + ‖s·B_j·A‖² the sum has cancelled too many of U's digits, and the row is computed directly.
-constexpr double kCancellation = 0.05;
+/// Below this share of ‖W_j‖² the sum has cancelled too many of U's digits, and the row is computed directly. Only an update about as
+/// long as W_j cancels it, so their sizes need not be compared.
+constexpr double kCancellation = 0.15;
 
 c10::ScalarType wide(const at::Tensor& t) { return t.scalar_type() == at::kDouble ? at::kDouble : at::kFloat; }
 
@@ -83,15 +84,15 @@ void RowNorms::compute(const nn::Host& host, const at::Tensor& A, const at::Tens
   ++computations_;
   const at::Tensor matrix = host.matrix();
   projected_ = kernels::rank_projection(matrix.to(A.scalar_type()), A);
-  const at::Tensor a = A.to(at::kDouble), b = B.to(at::kDouble);
-  const at::Tensor update = (scale * scale) * (at::mm(b, at::mm(a, a.t())) * b).sum(1);
-  at::Tensor sum = squares_ + (2 * scale) * (projected_.to(at::kDouble) * b).sum(1) + update;
-  const at::Tensor cancelled = (sum < kCancellation * (squares_ + update)).nonzero().flatten();
+  const at::Tensor a = A.to(at::kDouble), b = B.to(at::kDouble), gram = at::mm(b, at::mm(a, a.t()));
+  at::Tensor sum = projected_.to(at::kDouble).mul(2 * scale).add_(gram, scale * scale).mul_(b).sum(1).add_(squares_);
+  const at::Tensor cancelled = sum.lt(kCancellation * squares_).nonzero().flatten();
   if (cancelled.numel() > 0) {
     const at::Tensor rows = matrix.index_select(0, cancelled).to(at::kDouble) + scale * at::mm(b.index_select(0, cancelled), a);
     sum.index_copy_(0, cancelled, row_norms(rows).square());
   }
-  norms_ = sum.sqrt().to(A.scalar_type());
+  norms_ = sum.sqrt_().to(A.scalar_type());
+  divisors_ = norms_.masked_fill(norms_ == 0, 1);
 }
 
 DoraAdapter::DoraAdapter(const ModuleOptions& options, const nn::Host& host)
@@ -100,6 +101,11 @@ DoraAdapter::DoraAdapter(const ModuleOptions& options, const nn::Host& host)
 }
 
 at::Tensor DoraAdapter::gain(const at::Tensor& norms) const { return magnitude() / at::where(norms == 0, 1, norms); }
+
+at::Tensor DoraAdapter::gain(const nn::Host& host) const {
+  const at::Tensor norms = norms_.of(host, A(), B(), scale(), norm_has_gradient_);
+  return norm_has_gradient_ ? gain(norms) : magnitude() / norms_.divisors();
+}
 
 at::Tensor DoraAdapter::apply_to_weight(const at::Tensor& w) const {
   const at::Tensor base = w.to(wide(w));
@@ -111,15 +117,13 @@ at::Tensor DoraAdapter::apply_to_weight(const at::Tensor& w) const {
 
 std::optional<nn::LowRankForm> DoraAdapter::low_rank(const nn::Host& host) const {
   if (multiplier() != 1.0) return std::nullopt;
-  const at::Tensor norms = norms_.of(host, A(), B(), scale(), norm_has_gradient_);
-  return nn::LowRankForm{.A = A(), .B = B(), .scale = scale(), .gain = gain(norms), .mix = {}};
+  return nn::LowRankForm{.A = A(), .B = B(), .scale = scale(), .gain = gain(host), .mix = {}};
 }
 
 at::Tensor DoraAdapter::forward(const at::Tensor& x, const at::Tensor& y0, const nn::Host& host, const nn::DropoutSource& source) {
   const at::Tensor dropped = drop_input(x, dropout(), source);
   const at::Tensor base = dropped.is_same(x) ? y0 : host.project(dropped, host.matrix());
-  const at::Tensor norms = norms_.of(host, A(), B(), scale(), norm_has_gradient_);
-  const at::Tensor g = gain(norms);
+  const at::Tensor g = gain(host);
   // g − 1 rather than g, which narrow dtypes would round to 1.
   const at::Tensor y = y0 + host.scale_outputs(base, multiplier() * (g - 1));
   return host.add_expanded(y, host.project(dropped, A()), g.unsqueeze(1) * B(), multiplier() * scale());

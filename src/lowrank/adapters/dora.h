@@ -23,6 +23,8 @@ class RowNorms {
   /// ‖W + s·B·A‖ by rows [O], in A's dtype. With `with_gradient` it is differentiable in A and B at the price of two skinny
   /// products: with λ = dn/n, dB = λ ⊙ (s·U + s²·B·G) and dA = s·(λ⊙B)ᵀ·W + s²·Bᵀ·diag(λ)·B·A.
   at::Tensor of(const nn::Host& host, const at::Tensor& A, const at::Tensor& B, double scale, bool with_gradient);
+  /// What of() last computed, without a gradient and with 1 in place of 0: what the magnitude is divided by.
+  const at::Tensor& divisors() const { return divisors_; }
   /// How often the norm was computed so far.
   int64_t computations() const { return computations_; }
 
@@ -38,7 +40,7 @@ class RowNorms {
   State weight_, a_, b_;
   at::Tensor squares_;    // ‖W_j‖² [O], float64
   at::Tensor projected_;  // U
-  at::Tensor norms_;
+  at::Tensor norms_, divisors_;
   int64_t computations_ = 0;
 };
 
@@ -58,6 +60,7 @@ class DoraAdapter : public LoraAdapter {
  private:
   const at::Tensor& magnitude() const { return parameters_["lora_magnitude_vector"]; }
   at::Tensor gain(const at::Tensor& norms) const;
+  at::Tensor gain(const nn::Host& host) const;
 
   bool norm_has_gradient_;
   mutable RowNorms norms_;

@@ -205,11 +205,11 @@ void note_search(const Study& study, const Summary& summary, std::vector<std::st
     if (!chosen) continue;
     if (rates.size() > 1 && (*chosen == rates.begin()->first || *chosen == rates.rbegin()->first)) {
       notes.push_back(fmt::format("The best learning rate found for {} ({}) is the {} one tried: a wider search may raise its score.",
-                                  method.method, *chosen, *chosen == rates.begin()->first ? "smallest" : "largest"));
+                                  title_of(study, method.method), *chosen, *chosen == rates.begin()->first ? "smallest" : "largest"));
     }
     if (method.tested() && method.learning_rate != *chosen) {
-      notes.push_back(fmt::format("{} was tested at learning rate {}, while its search on validation chose {}.", method.method,
-                                  method.learning_rate, *chosen));
+      notes.push_back(fmt::format("{} was tested at learning rate {}, while its search on validation chose {}.",
+                                  title_of(study, method.method), method.learning_rate, *chosen));
     }
   }
   if (most > 0 && least != most) {
