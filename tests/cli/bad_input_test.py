@@ -128,7 +128,7 @@ class BadInput(unittest.TestCase):
         self.refused(data=self.write("heads.csv", b"text,label\n"), status=FORMAT, says="heads.csv")
 
     def test_one_class(self):
-        self.refused(data=self.write("one.jsonl", json_lines([row for row in ROWS if row[1] == "plant"])), status=INVALID, says="plant")
+        self.refused(data=self.write("one.jsonl", json_lines([row for row in ROWS if row[1] == "plant"])), status=INVALID, says=["at least two different labels", "got 1: 'plant'"])
 
     def test_unknown_label_at_test_time(self):
         data = self.write("new-label.jsonl", json_lines([*ROWS[:3], ("a boat on the sea", "vessel")]))
@@ -137,15 +137,15 @@ class BadInput(unittest.TestCase):
     def test_line_of_a_megabyte(self):
         rows = [*ROWS, ("long " * 200_000, "plant")]
         text = self.train(data=self.write("long.jsonl", json_lines(rows)), out=self.tmp / "long", status=0)
-        self.assertIn("cut", text)
+        self.assertIn("1 row at 128 tokens, 199874 tokens lost; longest long.jsonl:21", text)
 
     def test_broken_utf8(self):
         data = self.write("broken.jsonl", json_lines(ROWS[:1]) + b'{"text":"caf\xe9","label":"plant"}\n' + json_lines(ROWS[1:]))
-        self.refused(data=data, status=FORMAT, says=["broken.jsonl", "2", "UTF-8"])
+        self.refused(data=data, status=FORMAT, says=["broken.jsonl] line 2: not UTF-8"])
 
     def test_csv_with_ragged_rows(self):
         data = self.write("ragged.csv", b"text,label\na rose,plant\na van,vehicle,extra\na bus,vehicle\n")
-        self.refused(data=data, status=FORMAT, says=["ragged.csv", "3", "expected 2"])
+        self.refused(data=data, status=FORMAT, says=["ragged.csv] line 3: expected 2 fields, got 3"])
 
     def test_rank_larger_than_the_layer(self):
         self.refused("--rank", 400, status=INVALID, says=["400", "384"])
@@ -170,7 +170,7 @@ class BadInput(unittest.TestCase):
             resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
 
         out = self.tmp / "full"
-        self.train(out=out, status=IO, says=["full"], prepare=small_files)
+        self.train(out=out, status=IO, says=["full/", "cannot write", "File too large"], prepare=small_files)
         self.assertFalse((out / "adapter").exists())
 
     def test_folder_that_cannot_be_written(self):

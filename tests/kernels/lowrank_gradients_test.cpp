@@ -26,7 +26,7 @@ class LowRankGradientsOf : public testing::TestWithParam<Case> {
     request.x = random({c.rows, m * n});
     request.dy = random({c.rows, l * k});
     request.bias = random({l * k});
-    request.dbias = true;
+    request.dbias = request.g = true;
     if (c.gain) request.y = random({c.rows, k});
   }
 

@@ -2,7 +2,7 @@
 
 #include <ATen/Parallel.h>
 #include <atomic>
-#include <barrier>
+#include <chrono>
 #include <gtest/gtest.h>
 #include <stdexcept>
 #include <thread>
@@ -29,10 +29,13 @@ TEST_F(Parallel, VisitsEachItemOnce) {
 }
 
 TEST_F(Parallel, RunsOnTwoThreadsAtATime) {
-  std::barrier meeting(2);  // one thread alone would wait here for ever
+  std::atomic<int> here = 0;
   parallel_for(0, 2, 1, [&](int64_t, int64_t) {
     EXPECT_TRUE(at::in_parallel_region());
-    meeting.arrive_and_wait();
+    ++here;
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(30);  // one thread alone would wait in vain
+    while (here < 2 && std::chrono::steady_clock::now() < end) std::this_thread::yield();
+    EXPECT_EQ(here, 2);
   });
 }
 

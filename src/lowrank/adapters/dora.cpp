@@ -18,7 +18,7 @@ using torch::autograd::AutogradContext;
 using torch::autograd::tensor_list;
 
 /// Below this share of ‖W_j‖² the sum has cancelled too many of U's digits, and the row is computed directly. Only an update about as
-/// long as W_j cancels it, so their sizes need not be compared.
+/// long as W_j cancels it: where the sum is under 0.05·(‖W_j‖² + ‖s·B_j·A‖²), the triangle inequality puts it under this as well.
 constexpr double kCancellation = 0.15;
 
 c10::ScalarType wide(const at::Tensor& t) { return t.scalar_type() == at::kDouble ? at::kDouble : at::kFloat; }

@@ -13,8 +13,9 @@ LowRankGradients plain_lowrank_gradients(const LowRankUpdate& update, const Grad
                    h = request.h.defined() ? request.h : at::mm(x, A.t());
   const at::Tensor own = at::mm(dy, gain.defined() ? B * gain.unsqueeze(1) : B).mul_(scale);
   LowRankGradients result;
-  result.g = mix_blocks(mix.defined() ? mix.t() : mix, own);
-  result.dA = at::mm(result.g.t(), x);
+  const at::Tensor g = mix_blocks(mix.defined() ? mix.t() : mix, own);
+  if (request.g) result.g = g;
+  result.dA = at::mm(g.t(), x);
   result.dB = at::mm(dy.t(), mix_blocks(mix, h)).mul_(scale);
   if (gain.defined()) result.dB.mul_(gain.unsqueeze(1));
   if (mix.defined()) result.dmix = at::mm(block_first(own, mix.size(0)), block_first(h, mix.size(1)).t());

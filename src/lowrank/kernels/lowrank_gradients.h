@@ -7,7 +7,7 @@ namespace lowrank::kernels {
 
 struct LowRankGradients {
   at::Tensor dA, dB, dgain, dmix, dbias;  // undefined where not asked for
-  at::Tensor g;                           // [N·m, R], of the rank-space activations x·Aᵀ: dx = dy·W + g·A
+  at::Tensor g;                           // [N·m, R], of the rank-space activations x·Aᵀ: dx = dy·W + g·A; undefined unless wanted
 };
 
 /// What lowrank_gradients is given; dy [N, O] and x [N, I] in one dtype, contiguous.
@@ -16,7 +16,7 @@ struct GradientRequest {
   at::Tensor h;     // [N·m, R] = x·Aᵀ by blocks, where the forward pass kept it; else undefined
   at::Tensor y;     // [N, O], for dgain, else undefined
   at::Tensor bias;  // [O] if y holds one, else undefined
-  bool dbias = false;
+  bool dbias = false, g = false;
 };
 
 /// With h = x·Aᵀ by blocks and g' = scale·(gain ⊙ dy)·B by blocks: g = mixᵀ·g', dA = gᵀ·x, dB = scale·(gain ⊙ dy)ᵀ·(mix·h),

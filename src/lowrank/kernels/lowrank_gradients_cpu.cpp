@@ -38,7 +38,7 @@ template <class T>
 struct Pointers {
   const T *x, *dy, *y;   // y null without dgain
   const T *a, *b, *mix;  // Aᵀ [n, columns], scale·(gain ⊙ B) [k, columns], mix null for the number 1
-  T* g;                  // [rows·m, rank]
+  T* g;                  // [rows·m, rank]; null unless wanted
   bool column_sums;
 };
 
@@ -77,7 +77,7 @@ class Block {
     const T *h = p_.mix ? h_mixed_.data() : h_.data(), *g = p_.mix ? g_mixed_.data() : g_.data();
     add_product(s_.n, s_.columns, count * s_.m, {x, 1, s_.n}, g, sums_ + at_.a);
     add_product(s_.k, s_.columns, count * s_.l, {dy, 1, s_.k}, h, sums_ + at_.b);
-    for (int64_t i = 0; i < count * s_.m; ++i) std::copy_n(g + i * s_.columns, s_.rank, p_.g + (first * s_.m + i) * s_.rank);
+    for (int64_t i = 0; p_.g && i < count * s_.m; ++i) std::copy_n(g + i * s_.columns, s_.rank, p_.g + (first * s_.m + i) * s_.rank);
     if (p_.y) add_dots(dy, p_.y + first * s_.out(), count);
     if (p_.column_sums) add_columns(dy, count);
   }
@@ -148,14 +148,14 @@ LowRankGradients gradients(const LowRankUpdate& update, const GradientRequest& r
                    row_scale = with_gain ? update.gain.unsqueeze(1) * update.scale : at::Tensor(),
                    b = with_columns(with_gain ? update.B * row_scale : update.B * update.scale, s.columns);
   LowRankGradients result;
-  result.g = at::empty({s.rows * s.m, s.rank}, request.dy.options());
+  if (request.g) result.g = at::empty({s.rows * s.m, s.rank}, request.dy.options());
   const Pointers<T> p{.x = request.x.const_data_ptr<T>(),
                       .dy = request.dy.const_data_ptr<T>(),
                       .y = request.y.defined() ? request.y.const_data_ptr<T>() : nullptr,
                       .a = a.const_data_ptr<T>(),
                       .b = b.const_data_ptr<T>(),
                       .mix = with_mix ? mix.const_data_ptr<T>() : nullptr,
-                      .g = result.g.mutable_data_ptr<T>(),
+                      .g = request.g ? result.g.mutable_data_ptr<T>() : nullptr,
                       .column_sums = request.dbias || of_bias};
   const at::Tensor sums = summed(s, p, request.dy.options());
   const Layout at(s);

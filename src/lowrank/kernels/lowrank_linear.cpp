@@ -65,15 +65,17 @@ struct LowRankLinear : torch::autograd::Function<LowRankLinear> {
     const at::Tensor dy = rows_of(grads[0]).contiguous(), rows = rows_of(x).contiguous();
     const size_t bias_edge = 4, gain_edge = bias_edge + (bias.defined() ? 1 : 0);
     const bool of_gain = gain.defined() && ctx->needs_input_grad(gain_edge);
-    LowRankGradients own = lowrank_gradients(update, {.x = rows,
-                                                      .dy = dy,
-                                                      .h = h,
-                                                      .y = of_gain ? rows_of(y) : at::Tensor(),
-                                                      .bias = bias,
-                                                      .dbias = bias.defined() && ctx->needs_input_grad(bias_edge)});
+    const bool folded = is_folded(rows, weight);
+    const LowRankGradients own = lowrank_gradients(update, {.x = rows,
+                                                            .dy = dy,
+                                                            .h = h,
+                                                            .y = of_gain ? rows_of(y) : at::Tensor(),
+                                                            .bias = bias,
+                                                            .dbias = bias.defined() && ctx->needs_input_grad(bias_edge),
+                                                            .g = !folded && ctx->needs_input_grad(0)});
     at::Tensor dx;
     if (ctx->needs_input_grad(0)) {
-      if (is_folded(rows, weight)) {
+      if (folded) {
         dx = at::mm(dy, update.apply(weight));
       } else {
         dx = at::mm(gain.defined() ? dy * update.gain : dy, weight);

@@ -7,8 +7,9 @@
 
 namespace lowrank::tensor {
 
-/// body(first, last) for pieces of [begin, end) of `grain` items, each thread taking the next piece when it is done with one. Serial
-/// inside another such loop, with one thread, and where libtorch has no GNU-compatible OpenMP. The first exception is thrown here.
+/// body(first, last) for pieces of [begin, end) of `grain` items, each thread taking the next piece when it is done with one. Serial, in
+/// one piece, inside another such loop, with one thread, and where libtorch has no GNU-compatible OpenMP. The first exception is thrown
+/// here.
 void parallel_for(int64_t begin, int64_t end, int64_t grain, const std::function<void(int64_t, int64_t)>& body);
 
 }  // namespace lowrank::tensor
