@@ -22,6 +22,8 @@ Job read_job(const std::filesystem::path& path) {
       job.gradients = value.get<std::string>();
     else if (key == "method")
       job.method = value;
+    else if (key == "dtype")
+      job.dtype = value;
     else if (key == "warmup")
       job.warmup = value;
     else if (key == "steps")

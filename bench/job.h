@@ -13,7 +13,7 @@ namespace lowrank::bench {
 struct Job {
   std::string mode;  // write, time, parity, profile or ceiling
   std::filesystem::path model, adapter, batches, gradients;
-  std::string method;
+  std::string method, dtype = "float32";  // of the frozen weights and products
   int64_t warmup = 0, steps = 0, threads = 2;
   double learning_rate = 0, started = 0;       // `started`: when the process began, on the monotonic clock
   std::vector<std::vector<int64_t>> products;  // ceiling: rows, in, out of each matrix product

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """The peer: transformers and PEFT taking the same steps as lowrank_step_bench: peer_peft.py JOB.json prints one JSON line.
 
-Same adapter folder, batches, loss, clipping and AdamW; float32; no dropout anywhere; each batch padded to its longest text.
-The job's "settings" say which of its faster ways it runs with: compile (torch.compile), dynamic (compiled once for all shapes),
-fused (AdamW as one operation), flush (denormal numbers to zero), precision (of float32 products).
+Same adapter folder, batches, loss, clipping and AdamW; no dropout anywhere; each batch padded to its longest text. The job's
+"settings" say in which dtype the model is loaded and which of the peer's faster ways it runs with: compile (torch.compile), dynamic
+(compiled once for all shapes), fused (AdamW as one operation), flush (denormal numbers to zero), precision (of float32 products),
+narrow_adapters (adapters in the model's dtype, not float32 as PEFT makes them).
 """
 import json
 import re
@@ -15,10 +16,12 @@ from peft import PeftModel
 from transformers import AutoConfig, BertForSequenceClassification
 
 
-def load(job, classes):
+def load(job, settings, classes):
     config = AutoConfig.from_pretrained(job["model"], num_labels=classes, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
-    base = BertForSequenceClassification.from_pretrained(job["model"], config=config, attn_implementation="sdpa", dtype=torch.float32)
-    model = PeftModel.from_pretrained(base, job["adapter"], is_trainable=True)
+    base = BertForSequenceClassification.from_pretrained(job["model"], config=config, attn_implementation="sdpa",
+                                                        dtype=getattr(torch, settings["dtype"]))
+    model = PeftModel.from_pretrained(base, job["adapter"], is_trainable=True,
+                                      autocast_adapter_dtype=not settings.get("narrow_adapters", False))
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
@@ -60,7 +63,7 @@ def main():
         torch.set_flush_denormal(True)
     with open(job["batches"]) as file:
         workload = json.load(file)
-    model = load(job, workload["classes"])
+    model = load(job, settings, workload["classes"])
     trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     matrices = [p for _, p in trained if sum(size > 1 for size in p.shape) > 1]
     others = [p for _, p in trained if sum(size > 1 for size in p.shape) <= 1]
@@ -81,7 +84,7 @@ def main():
     if job["mode"] == "parity":
         from safetensors.torch import save_file
         model(**tensors(batches[0])[0]).loss.backward()
-        save_file({own_name(name): p.grad.contiguous() for name, p in trained}, job["gradients"])
+        save_file({own_name(name): p.grad.float().contiguous() for name, p in trained}, job["gradients"])
         optimizer.zero_grad()
     result = {"seconds": [], "tokens": [], "losses": [], "trained": sum(p.numel() for _, p in trained)}
     for i in range(job["warmup"] + job["steps"]):

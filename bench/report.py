@@ -22,7 +22,7 @@ def verdict(value, limit, at_least):
 def speeds(workload, part):
     rows = []
     for method, row in part["rows"].items():
-        rates, limit = row["tokens_per_second"], TARGETS[method] * (2 if workload == "B" else 1)
+        rates, limit = row["tokens_per_second"], TARGETS[method] * (2 if workload.startswith("B") else 1)
         rows.append([TITLES[method], *(f"{rates[who]:,.0f}" for who in ("ours", "shipped", "tuned")), part["tuned"][method],
                      interval(row["speed_over_shipped"]), interval(row["speed_over_tuned"]),
                      verdict(row["speed_over_tuned"][0], limit, True)])
@@ -45,10 +45,13 @@ def costs(part):
 
 
 def parities(result):
-    rows = [[name, parity["tensors"], f"{parity['first_loss']:.1e}", f"{parity['gradient']:.1e}",
-             f"{parity['losses']:.1e} over {parity['steps']} steps", "yes" if parity["passed"] else "NO"]
-            for name, parity in result["parity"].items()]
-    return table(["run", "tensors", "loss, step 1", "worst gradient", "worst loss", "passed"], rows)
+    rows = []
+    for name, parity in result["parity"].items():
+        peer = parity.get("peer")
+        rows.append([name, parity["tensors"], f"{parity['first_loss']:.1e}", f"{parity['gradient']:.1e}", f"{parity['whole']:.1e}",
+                     f"{parity['losses']:.1e} over {parity['steps']} steps",
+                     f"{peer['whole']:.1e}, losses {peer['losses']:.1e}" if peer else "–", "yes" if parity["passed"] else "NO"])
+    return table(["run", "tensors", "loss, step 1", "worst gradient", "all gradients", "worst loss", "the peer's own", "passed"], rows)
 
 
 def profiles(result):
@@ -67,19 +70,21 @@ def profiles(result):
 
 
 def ceilings(result):
-    rows = [["×".join(map(str, shape)), *(f"{result[key]['rates'][i] / 1e9:.0f}" for key in ("ceiling", "ceiling_after"))]
-            for i, shape in enumerate(result["ceiling"]["shapes"])]
-    return table(["rows×in×out", "GFLOP/s before", "after"], rows)
+    rows = [[dtype, "×".join(map(str, shape)), *(f"{result[key][dtype]['rates'][i] / 1e9:.0f}" for key in ("ceiling", "ceiling_after"))]
+            for dtype, part in result["ceiling"].items() for i, shape in enumerate(part["shapes"])]
+    return table(["dtype", "rows×in×out", "GFLOP/s before", "after"], rows)
 
 
 def markdown(result):
-    text = f"# Steps against PEFT: {result['ceiling']['machine']}, {result['date']}\n\n"
+    text = f"# Steps against PEFT: {result['ceiling']['float32']['machine']}, {result['date']}\n\n"
     if result["quick"]:
         text += "A quick look: few rounds of few steps.\n\n"
-    text += ("MiniLM-L6, float32, rank 16 on all linear layers, LoKr factor 8, no dropout, AdamW. Rates are tokens that are not padding, "
-             "per second; ratios are medians over interleaved rounds with 95 % bootstrap intervals.\n\n")
-    for workload, part in result["workloads"].items():
-        text += f"## {WORKLOADS[workload]}\n\n{speeds(workload, part)}\n{costs(part)}\n"
-    text += f"## Parity with PEFT\n\nRelative differences, float32.\n\n{parities(result)}\n"
+    text += ("MiniLM-L6, rank 16 on all linear layers, LoKr factor 8, no dropout, AdamW. Rates are tokens that are not padding, per "
+             "second; ratios are medians over interleaved rounds with 95 % bootstrap intervals.\n\n")
+    for key, part in result["workloads"].items():
+        workload, dtype = key.split()
+        text += f"## {WORKLOADS[workload]}, {dtype}\n\n{speeds(workload, part)}\n{costs(part)}\n"
+    text += ("## Parity with PEFT\n\nRelative distances from the peer's float32 run; for bfloat16 beside the distance of the peer's own "
+             f"bfloat16.\n\n{parities(result)}\n")
     text += f"## Where our step goes\n\nShares of time; the largest operators with their calls a step.\n\n{profiles(result)}\n"
-    return text + f"## Matrix products alone\n\nBest float32 rate, {result['threads']} threads.\n\n{ceilings(result)}"
+    return text + f"## Matrix products alone\n\nBest rate, {result['threads']} threads.\n\n{ceilings(result)}"

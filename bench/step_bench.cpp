@@ -13,6 +13,7 @@
 #include "lowrank/base/error.h"
 #include "lowrank/data/batches.h"
 #include "lowrank/evaluate/forward.h"
+#include "lowrank/tensor/dtype.h"
 #include "lowrank/tensor/load.h"
 #include "lowrank/tensor/random.h"
 #include "lowrank/tensor/runtime.h"
@@ -31,7 +32,7 @@ double now() { return std::chrono::duration<double>(std::chrono::steady_clock::n
 train::TrainRequest request_for(const Job& job, const Workload& workload) {
   train::TrainRequest request{.model = job.model, .split = &workload.split, .method = job.method};
   request.options.batch_size = workload.begins[1];
-  request.options.dtype = "float32";
+  request.options.dtype = job.dtype;
   request.options.device = "cpu";
   if (job.mode != "write") request.adapter = adapters::read_peft(job.adapter).config;
   return request;
@@ -145,12 +146,13 @@ class Steps {
   std::optional<train::AdamW> optimizer_;
 };
 
-/// The best rate of each product x·Wᵀ in FLOP/s, over job.steps runs.
+/// The best rate of each product x·Wᵀ in the job's dtype in FLOP/s, over job.steps runs.
 Json ceiling(const Job& job) {
   const at::NoGradGuard no_grad;
   Json rates = Json::array();
   for (const auto& product : job.products) {
-    const at::Tensor x = at::randn({product[0], product[1]}), w = at::randn({product[2], product[1]});
+    const auto dtype = tensor::parse_dtype(job.dtype);
+    const at::Tensor x = at::randn({product[0], product[1]}).to(dtype), w = at::randn({product[2], product[1]}).to(dtype);
     double best = 1e9;
     for (int64_t i = 0; i < job.warmup + job.steps; ++i) {
       const double begin = now();
