@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Regenerates every golden under tests/golden from the reference programs in .venv-reference. `git diff --stat tests/golden`
-# afterwards shows what moved: nothing, unless a reference or a generator changed.
+# Regenerates every golden under tests/golden from the reference programs in .venv-reference, and names what moved by more than
+# another processor's rounding: nothing, unless a reference or a generator changed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export OMP_NUM_THREADS=1
@@ -14,4 +14,4 @@ echo "==> tools/golden/models.py"
 "$python" tools/golden/models.py --minilm "$model"
 echo "==> tools/golden/text.py"
 "$python" tools/golden/text.py --model "$model"
-git diff --stat -- tests/golden
+"$python" tools/golden/compare.py

@@ -145,7 +145,8 @@ def minilm(folder, path):
     generator = torch.Generator().manual_seed(7)
     for name, parameter in model.named_parameters():
         flat = parameter.grad.flatten()
-        where = torch.cat([flat.abs().topk(8).indices if flat.numel() > 8 else torch.arange(flat.numel()),
+        has_largest = flat.numel() > 8 and flat.abs().max() > 1e-8  # a key's bias has a gradient of rounding noise alone
+        where = torch.cat([flat.abs().topk(8).indices if has_largest else torch.arange(min(8, flat.numel())),
                            torch.randint(0, flat.numel(), (8,), generator=generator)])
         expected[f"index.{name}"] = where
         expected[f"grad.{name}"] = torch.cat([flat.double().norm().float()[None], flat.abs().max()[None], flat[where]])
