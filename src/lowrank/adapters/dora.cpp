@@ -83,7 +83,7 @@ at::Tensor RowNorms::of(const nn::Host& host, const at::Tensor& A, const at::Ten
 void RowNorms::compute(const nn::Host& host, const at::Tensor& A, const at::Tensor& B, double scale) {
   ++computations_;
   const at::Tensor matrix = host.matrix();
-  projected_ = kernels::rank_projection(matrix.to(A.scalar_type()), A);
+  projected_ = kernels::wide_projection(matrix, A);
   const at::Tensor a = A.to(at::kDouble), b = B.to(at::kDouble), gram = at::mm(b, at::mm(a, a.t()));
   at::Tensor sum = projected_.to(at::kDouble).mul(2 * scale).add_(gram, scale * scale).mul_(b).sum(1).add_(squares_);
   const at::Tensor cancelled = sum.lt(kCancellation * squares_).nonzero().flatten();

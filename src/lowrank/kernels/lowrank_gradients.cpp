@@ -30,9 +30,7 @@ LowRankGradients plain_lowrank_gradients(const LowRankUpdate& update, const Grad
 }
 
 LowRankGradients lowrank_gradients(const LowRankUpdate& update, const GradientRequest& request) {
-  const auto dtype = request.dy.scalar_type();
-  const bool fused = request.dy.is_cpu() && (dtype == at::kFloat || dtype == at::kDouble) && request.dy.size(0) > 0;
-  return fused ? cpu_lowrank_gradients(update, request) : plain_lowrank_gradients(update, request);
+  return has_cpu_lowrank_gradients(update, request) ? cpu_lowrank_gradients(update, request) : plain_lowrank_gradients(update, request);
 }
 
 }  // namespace lowrank::kernels

@@ -5,7 +5,11 @@
 
 namespace lowrank::kernels {
 
-/// lowrank_gradients for float32 or float64 on the CPU; at least one row.
+/// float32 and float64; bfloat16 where there is a matrix unit and the widths n and k are even. At least one row.
+bool has_cpu_lowrank_gradients(const LowRankUpdate& update, const GradientRequest& request);
+
+/// lowrank_gradients where has_cpu_lowrank_gradients(). In bfloat16 sums are float32, and rank-space activations are rounded once
+/// before they are multiplied again.
 LowRankGradients cpu_lowrank_gradients(const LowRankUpdate& update, const GradientRequest& request);
 
 }  // namespace lowrank::kernels

@@ -4,6 +4,7 @@
 #include <ATen/ops/mm.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "lowrank/kernels/lowrank_apply_cpu.h"
 #include "lowrank/kernels/lowrank_gradients.h"
 #include "lowrank/kernels/rank_projection.h"
 
@@ -16,10 +17,14 @@ using torch::autograd::tensor_list;
 
 at::Tensor rows_of(const at::Tensor& x) { return x.reshape({-1, x.size(-1)}); }
 
-LowRankUpdate update_in(c10::ScalarType dtype, const at::Tensor& A, const at::Tensor& B, const at::Tensor& gain, const at::Tensor& mix,
-                        double scale) {
-  const auto cast = [&](const at::Tensor& t) { return t.defined() ? t.detach().to(dtype) : t; };
-  return {cast(A), cast(B), cast(gain), cast(mix), scale};
+/// The update as the kernels for `rows` take it: as it is, or in the rows' dtype for the library's products.
+LowRankUpdate update_for(const at::Tensor& rows, const at::Tensor& A, const at::Tensor& B, const at::Tensor& gain, const at::Tensor& mix,
+                         double scale) {
+  const auto detached = [](const at::Tensor& t) { return t.defined() ? t.detach() : t; };
+  const LowRankUpdate update{detached(A), detached(B), detached(gain), detached(mix), scale};
+  if (has_cpu_apply(update, rows)) return update;
+  const auto cast = [&](const at::Tensor& t) { return t.defined() ? t.to(rows.scalar_type()) : t; };
+  return {cast(update.A), cast(update.B), cast(update.gain), cast(update.mix), scale};
 }
 
 /// Narrow dtypes would round the update away when it is added to W.
@@ -36,11 +41,15 @@ struct LowRankLinear : torch::autograd::Function<LowRankLinear> {
                             const std::optional<at::Tensor>& maybe_mix) {
     const at::Tensor bias = maybe_bias.value_or(at::Tensor()), gain = maybe_gain.value_or(at::Tensor()),
                      mix = maybe_mix.value_or(at::Tensor()), rows = rows_of(x);
-    const LowRankUpdate update = update_in(x.scalar_type(), A, B, gain, mix, scale);
+    const LowRankUpdate update = update_for(rows, A, B, gain, mix, scale);
     at::Tensor y, h;
     if (is_folded(rows, weight)) {
       const at::Tensor adapted = update.apply(weight).t();
       y = bias.defined() ? at::addmm(bias, rows, adapted) : at::mm(rows, adapted);
+    } else if (has_cpu_apply(update, rows)) {
+      const bool bias_first = bias.defined() && !gain.defined();  // the library adds it as it writes y
+      y = bias_first ? at::addmm(bias, rows, weight.t()) : at::mm(rows, weight.t());
+      cpu_apply_update_(y, rows.contiguous(), update, bias_first ? at::Tensor() : bias);
     } else {
       h = rank_projection(update.by_in_blocks(rows), update.A);
       y = bias.defined() && !gain.defined() ? at::addmm(bias, rows, weight.t()) : at::mm(rows, weight.t());
@@ -61,8 +70,8 @@ struct LowRankLinear : torch::autograd::Function<LowRankLinear> {
     const at::Tensor &x = saved[0], &weight = saved[1], &bias = saved[2], &A = saved[3], &B = saved[4], &gain = saved[5], &mix = saved[6],
                      &h = saved[7], &y = saved[8];
     const double scale = ctx->saved_data["scale"].toDouble();
-    const LowRankUpdate update = update_in(x.scalar_type(), A, B, gain, mix, scale);
     const at::Tensor dy = rows_of(grads[0]).contiguous(), rows = rows_of(x).contiguous();
+    const LowRankUpdate update = update_for(rows, A, B, gain, mix, scale);
     const size_t bias_edge = 4, gain_edge = bias_edge + (bias.defined() ? 1 : 0);
     const bool of_gain = gain.defined() && ctx->needs_input_grad(gain_edge);
     const bool folded = is_folded(rows, weight);
@@ -78,8 +87,11 @@ struct LowRankLinear : torch::autograd::Function<LowRankLinear> {
       if (folded) {
         dx = at::mm(dy, update.apply(weight));
       } else {
-        dx = at::mm(gain.defined() ? dy * update.gain : dy, weight);
-        update.by_in_blocks(dx).addmm_(own.g, update.A);
+        dx = at::mm(gain.defined() ? dy * update.gain.to(dy.scalar_type()) : dy, weight);
+        if (has_cpu_apply(update, dy))
+          cpu_add_input_gradient_(dx, own.g, update);
+        else
+          update.by_in_blocks(dx).addmm_(own.g, update.A);
       }
       dx = dx.view(x.sizes());
     }

@@ -1,0 +1,23 @@
+// bfloat16 to float32 and back in plain arithmetic, which compilers turn into vector instructions of any width.
+#pragma once
+
+#include <bit>
+#include <c10/util/BFloat16.h>
+#include <cstdint>
+
+#include "lowrank/kernels/vector_versions.h"
+
+namespace lowrank::kernels {
+
+LOWRANK_ALWAYS_INLINE float widened(at::BFloat16 value) { return std::bit_cast<float>(static_cast<uint32_t>(value.x) << 16); }
+LOWRANK_ALWAYS_INLINE float widened(float value) { return value; }
+LOWRANK_ALWAYS_INLINE double widened(double value) { return value; }
+
+/// To the nearest, ties to even; NaN stays NaN.
+LOWRANK_ALWAYS_INLINE at::BFloat16 narrowed(float value) {
+  const auto bits = std::bit_cast<uint32_t>(value);
+  const uint32_t rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16;
+  return {static_cast<uint16_t>((bits & 0x7FFFFFFF) > 0x7F800000 ? 0x7FC0 : rounded), at::BFloat16::from_bits()};
+}
+
+}  // namespace lowrank::kernels

@@ -1,0 +1,19 @@
+// Rounding float32 results to bfloat16 on their way to the next product.
+#pragma once
+
+#include <c10/util/BFloat16.h>
+#include <cstdint>
+
+namespace lowrank::kernels {
+
+/// to[i] = from[i], i < count.
+void round_numbers(int64_t count, const float* from, at::BFloat16* to);
+
+/// to[column·stride + row] = from[row·columns + column]: rounded and turned.
+void turn_rounded(int64_t rows, int64_t columns, const float* from, at::BFloat16* to, int64_t stride);
+
+/// y = (y + sums)·gain + bias for `rows` rows of `columns` numbers, rounded once; gain and bias [columns] may be null.
+void finish_rows(int64_t rows, int64_t columns, at::BFloat16* y, int64_t y_stride, const float* sums, int64_t sums_stride,
+                 const float* gain, const float* bias);
+
+}  // namespace lowrank::kernels

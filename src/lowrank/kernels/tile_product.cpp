@@ -1,0 +1,54 @@
+#include "lowrank/kernels/tile_product.h"
+
+#include <ATen/native/CPUBlas.h>
+#include <ATen/ops/empty.h>
+#include <algorithm>
+
+namespace lowrank::kernels {
+
+namespace {
+
+namespace blas = at::native::cpublas;
+
+constexpr int64_t kPanel = 64;  // the widest that libtorch packs
+
+int64_t padded(int64_t columns) { return (columns + 15) / 16 * 16; }
+
+/// body(first column, columns, where the panel lies in the packed numbers)
+template <class Body>
+void for_each_panel(int64_t depth, int64_t columns, Body&& body) {
+  for (int64_t j = 0; j < columns; j += kPanel) body(j, std::min(kPanel, columns - j), j * depth);
+}
+
+}  // namespace
+
+bool has_tiles() {
+  static const bool has = blas::could_pack(at::kBFloat16);
+  return has;
+}
+
+int64_t packed_size(int64_t depth, int64_t columns) { return depth * padded(columns); }
+
+void pack_tiles(int64_t depth, int64_t columns, const at::BFloat16* q, int64_t stride, at::BFloat16* packed) {
+  for_each_panel(depth, columns, [&](int64_t j, int64_t width, int64_t at) {
+    blas::pack(depth, width, stride, padded(width), at::kBFloat16, at::kBFloat16, q + j, packed + at);
+  });
+}
+
+at::Tensor packed_tiles(const at::Tensor& q) {
+  const at::Tensor narrow = q.to(at::kBFloat16).contiguous();
+  at::Tensor packed = at::empty({packed_size(q.size(0), q.size(1))}, narrow.options());
+  pack_tiles(q.size(0), q.size(1), narrow.const_data_ptr<at::BFloat16>(), q.size(1), packed.mutable_data_ptr<at::BFloat16>());
+  return packed;
+}
+
+void tile_product(int64_t rows, int64_t columns, int64_t depth, const at::BFloat16* p, int64_t p_stride, const at::BFloat16* packed,
+                  float* c, int64_t c_stride, bool add) {
+  for_each_panel(depth, columns, [&](int64_t j, int64_t width, int64_t at) {
+    blas::brgemm(rows, width, depth, p_stride, padded(width), c_stride, add, p, packed + at, c + j);
+  });
+}
+
+TileScope::~TileScope() { blas::brgemm_release(); }
+
+}  // namespace lowrank::kernels
