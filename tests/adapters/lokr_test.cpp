@@ -14,7 +14,7 @@ namespace {
 
 const adapters::Method& lokr() { return adapters::method_named("lokr"); }
 
-constexpr nn::HostShape kShape{"linear", kOut, kIn, false};
+constexpr nn::HostShape kShape{.kind = "linear", .out = kOut, .in = kIn};
 
 std::vector<std::string> names_of(const Configured& options, const nn::HostShape& shape = kShape) {
   std::vector<std::string> names;

@@ -10,7 +10,7 @@ namespace lowrank::nn {
 
 Embedding::Embedding(int64_t vocabulary, int64_t width) { own(at::zeros({vocabulary, width}), at::Tensor()); }
 
-HostShape Embedding::shape() const { return {"embedding", weight().size(1), weight().size(0), true}; }
+HostShape Embedding::shape() const { return {.kind = "embedding", .out = weight().size(1), .in = weight().size(0), .one_hot_input = true}; }
 
 at::Tensor Embedding::project(const at::Tensor& ids, const at::Tensor& m, int64_t blocks) const {
   check(blocks == 0, ErrorKind::unsupported, "embedding", "an embedding has no input blocks, asked for {}", blocks);

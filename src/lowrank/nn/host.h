@@ -18,6 +18,8 @@ struct HostShape {
   std::string_view kind;  // "linear", "embedding", "conv2d"
   int64_t out = 0, in = 0;
   bool one_hot_input = false;  // x is an index that selects one column (embedding)
+  int64_t taps = 1;            // kh·kw of a convolution: neighbouring columns that belong to one input channel
+  int64_t groups = 1;          // of a convolution: output channels see in/taps input channels of their own group
 };
 
 class Host : public torch::nn::Module {

@@ -16,7 +16,7 @@ at::Tensor in_dtype_of(const at::Tensor& x, const at::Tensor& m) { return m.defi
 
 Linear::Linear(int64_t in, int64_t out, bool with_bias) { own(at::zeros({out, in}), with_bias ? at::zeros({out}) : at::Tensor()); }
 
-HostShape Linear::shape() const { return {"linear", weight().size(0), weight().size(1), false}; }
+HostShape Linear::shape() const { return {.kind = "linear", .out = weight().size(0), .in = weight().size(1)}; }
 
 at::Tensor Linear::project(const at::Tensor& x, const at::Tensor& m, int64_t blocks) const {
   const at::Tensor same = in_dtype_of(x, m);
