@@ -1,23 +1,16 @@
 #include "lowrank/nn/conv2d.h"
 
+#include <ATen/ops/add.h>
 #include <ATen/ops/conv2d.h>
-#include <ATen/ops/im2col.h>
 #include <ATen/ops/zeros.h>
 
 #include "lowrank/base/error.h"
+#include "lowrank/kernels/lowrank_conv2d.h"
 
 namespace lowrank::nn {
 
-namespace {
-
-/// [B, m·c, height, width] as [m·B, c, height, width], and back with a block's own channels.
-at::Tensor blocks_to_batch(const at::Tensor& x, int64_t blocks) {
-  return x.reshape({x.size(0), blocks, -1, x.size(2), x.size(3)}).transpose(0, 1).flatten(0, 1);
-}
-
-}  // namespace
-
-Conv2d::Conv2d(const Conv2dOptions& options) : options_(options) {
+Conv2d::Conv2d(const Conv2dOptions& options)
+    : options_(options), geometry_{options.kernel, options.stride, options.padding, options.dilation} {
   const int64_t groups = options.groups;
   check(groups > 0 && options.in % groups == 0 && options.out % groups == 0, ErrorKind::invalid_argument, "conv2d",
         "expected groups that divide {} input and {} output channels, got {}", options.in, options.out, groups);
@@ -26,32 +19,30 @@ Conv2d::Conv2d(const Conv2dOptions& options) : options_(options) {
 }
 
 HostShape Conv2d::shape() const {
-  const int64_t taps = options_.kernel[0] * options_.kernel[1];
-  return {.kind = "conv2d", .out = options_.out, .in = options_.in / options_.groups * taps, .taps = taps, .groups = options_.groups};
+  return {.kind = "conv2d",
+          .out = options_.out,
+          .in = options_.in / options_.groups * geometry_.taps(),
+          .kernel = options_.kernel,
+          .groups = options_.groups,
+          .dilated = options_.dilation[0] * options_.dilation[1] > 1};
 }
 
-at::Tensor Conv2d::convolve(const at::Tensor& x, const at::Tensor& matrix, int64_t groups) const {
+at::Tensor Conv2d::convolve(const at::Tensor& x, const at::Tensor& matrix, int64_t groups, const at::Tensor& bias) const {
   const at::Tensor kernels = matrix.to(x.scalar_type()).reshape({matrix.size(0), -1, options_.kernel[0], options_.kernel[1]});
-  return at::conv2d(x, kernels, {}, options_.stride, options_.padding, options_.dilation, groups);
+  return at::conv2d(x, kernels, bias.defined() ? std::optional(bias) : std::nullopt, options_.stride, options_.padding, options_.dilation,
+                    groups);
+}
+
+at::Tensor Conv2d::multiply(const at::Tensor& x, const at::Tensor& m, const at::Tensor& bias) const {
+  return convolve(x, m, options_.groups, bias);
 }
 
 at::Tensor Conv2d::project(const at::Tensor& x, const at::Tensor& m, int64_t blocks) const {
   if (blocks == 0) return convolve(x, options_.groups == 1 ? m : m.repeat({options_.groups, 1}), options_.groups);
-  check(options_.groups == 1, ErrorKind::unsupported, "conv2d", "a convolution of {} groups has no input blocks", options_.groups);
-  const at::Tensor parts = blocks_to_batch(x, blocks);
-  at::Tensor h;
-  if (m.defined()) {
-    h = convolve(parts, m, 1);
-  } else {  // the identity: every column of the matrix by itself
-    const auto out_size = [&](int axis) {
-      return (x.size(2 + axis) + 2 * options_.padding[axis] - options_.dilation[axis] * (options_.kernel[axis] - 1) - 1) /
-                 options_.stride[axis] +
-             1;
-    };
-    h = at::im2col(parts, options_.kernel, options_.dilation, options_.padding, options_.stride);
-    h = h.view({h.size(0), h.size(1), out_size(0), out_size(1)});
-  }
-  return h.view({blocks, x.size(0), h.size(1), h.size(2), h.size(3)});
+  check(options_.groups == 1 && m.defined(), ErrorKind::unsupported, "conv2d", "expected a matrix and one group, got {} groups",
+        options_.groups);
+  const at::Tensor parts = x.unflatten(1, {blocks, x.size(1) / blocks}).transpose(0, 1).flatten(0, 1);  // [m·N, n, ..]
+  return convolve(parts, m, 1).unflatten(0, {blocks, x.size(0)});
 }
 
 at::Tensor Conv2d::add_expanded(const at::Tensor& y0, const at::Tensor& h, const at::Tensor& m, double scale, int64_t blocks) const {
@@ -59,21 +50,19 @@ at::Tensor Conv2d::add_expanded(const at::Tensor& y0, const at::Tensor& h, const
     return at::conv2d(x, m.to(x.scalar_type()).unsqueeze(-1).unsqueeze(-1), {}, /*stride=*/1, at::IntArrayRef({0, 0}), /*dilation=*/1,
                       groups);
   };
-  if (blocks == 0) return y0 + scale * pointwise(h, options_.groups);
-  check(options_.groups == 1, ErrorKind::unsupported, "conv2d", "a convolution of {} groups has no output blocks", options_.groups);
-  const at::Tensor parts = m.defined() ? pointwise(h.flatten(0, 1), 1) : h.flatten(0, 1);  // [l·B, O/l, ..]
-  const at::Tensor y = parts.view({blocks, y0.size(0), -1, y0.size(2), y0.size(3)}).transpose(0, 1).flatten(1, 2);
-  return y0 + scale * y;
+  if (blocks == 0) return at::add(y0, pointwise(h, options_.groups), scale);
+  check(options_.groups == 1, ErrorKind::unsupported, "conv2d", "expected one group, got {}", options_.groups);
+  const at::Tensor parts = m.defined() ? pointwise(h.flatten(0, 1), 1) : h.flatten(0, 1);  // [l·N, O/l, ..]
+  return at::add(y0, parts.unflatten(0, {blocks, y0.size(0)}).transpose(0, 1).flatten(1, 2), scale);
 }
 
 at::Tensor Conv2d::scale_outputs(const at::Tensor& y, const at::Tensor& gain) const {
-  return y * gain.to(y.scalar_type()).view({-1, 1, 1});
+  return y * gain.to(y.scalar_type()).unsqueeze(-1).unsqueeze(-1);
 }
 
-at::Tensor Conv2d::base(const at::Tensor& x) const {
-  return at::conv2d(x, weight(), {}, options_.stride, options_.padding, options_.dilation, options_.groups);
+std::optional<at::Tensor> Conv2d::fused(const at::Tensor& x, const LowRankForm& form) const {
+  if (options_.groups != 1 || weight().requires_grad() || !x.is_cpu()) return std::nullopt;
+  return kernels::lowrank_conv2d(x, weight(), bias(), geometry_, form.A, form.B, form.scale, form.gain, form.mix);
 }
-
-at::Tensor Conv2d::add_bias(const at::Tensor& y) const { return y + bias().view({-1, 1, 1}); }
 
 }  // namespace lowrank::nn

@@ -1,9 +1,8 @@
-// y = x ∗ W + b over pictures [B, C, height, width]; W [O, I/groups, kh, kw] frozen, b [O] optional. As a matrix W is
-// [O, I/groups · kh · kw], so ΔW of every method is that of PEFT and LyCORIS: B·A with A a kh×kw convolution and B a 1×1 one.
+// y = x ∗ W + b over pictures [N, C, height, width]; W [O, C/groups, kh, kw] frozen, b [O] optional. As a matrix W is
+// [O, C/groups·kh·kw], so ΔW of every method is that of PEFT and LyCORIS: B·A with A a kh×kw convolution and B a 1×1 one.
 #pragma once
 
-#include <array>
-
+#include "lowrank/kernels/conv_taps.h"
 #include "lowrank/nn/host.h"
 
 namespace lowrank::nn {
@@ -22,8 +21,9 @@ class Conv2d : public Host {
 
   HostShape shape() const override;
   at::Tensor matrix() const override { return weight().flatten(1); }
-  /// Convolution with M [K, I/groups·kh·kw]: [B, groups·K, ..], group by group. With blocks = m (groups = 1) M [K, n] is a convolution
-  /// of n/(kh·kw) channels: [m, B, K, ..].
+  at::Tensor multiply(const at::Tensor& x, const at::Tensor& m, const at::Tensor& bias) const override;
+  /// Convolution with M [K, C/groups·kh·kw], the same for every group: [N, groups·K, ..]. With blocks = m (groups = 1) M [K, n·kh·kw]
+  /// is a convolution of n = C/m channels, and never undefined: [m, N, K, ..].
   at::Tensor project(const at::Tensor& x, const at::Tensor& m, int64_t blocks) const override;
   at::Tensor add_expanded(const at::Tensor& y0, const at::Tensor& h, const at::Tensor& m, double scale, int64_t blocks) const override;
   at::Tensor scale_outputs(const at::Tensor& y, const at::Tensor& gain) const override;
@@ -31,15 +31,16 @@ class Conv2d : public Host {
   const Conv2dOptions& options() const { return options_; }
 
  protected:
-  at::Tensor base(const at::Tensor& x) const override;
-  at::Tensor add_bias(const at::Tensor& y) const override;
+  at::Tensor add_bias(const at::Tensor& y) const override { return y + bias().view({-1, 1, 1}); }
   at::Tensor weight_from_matrix(const at::Tensor& matrix) const override { return matrix.view(weight().sizes()); }
+  std::optional<at::Tensor> fused(const at::Tensor& x, const LowRankForm& form) const override;
 
  private:
-  /// x with the rows of `matrix` [K, I/groups·kh·kw] as kernels.
-  at::Tensor convolve(const at::Tensor& x, const at::Tensor& matrix, int64_t groups) const;
+  /// x with the rows of `matrix` as kernels.
+  at::Tensor convolve(const at::Tensor& x, const at::Tensor& matrix, int64_t groups, const at::Tensor& bias = {}) const;
 
   Conv2dOptions options_;
+  kernels::ConvGeometry geometry_;
 };
 
 }  // namespace lowrank::nn
