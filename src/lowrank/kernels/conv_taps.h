@@ -23,7 +23,8 @@ at::Tensor by_taps(const at::Tensor& m, int64_t taps);
 at::Tensor from_taps(const at::Tensor& m, int64_t taps);
 
 /// h[r, y, x] = Σ_t p[t·R + r, y·stride_0 − padding_0 + t_0·dilation_0, …], p [N, taps·R, H, W] → [N, R, H', W'], p being 0 outside.
-/// With p = by_taps(M)·x pixel by pixel that is the convolution of x with M. CPU, any floating dtype, contiguous; not differentiable.
+/// With p = by_taps(M)·x pixel by pixel that is the convolution of x with M. CPU, any floating dtype, contiguous; not differentiable. p is
+/// scratch: what no output reads may be overwritten.
 at::Tensor gather_taps(const at::Tensor& p, const ConvGeometry& geometry);
 
 /// The transpose of gather_taps: g [N, R, H', W'] → [N, taps·R, H, W] for input sizes H and W.

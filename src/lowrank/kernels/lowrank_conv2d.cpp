@@ -3,9 +3,12 @@
 #include <ATen/ops/bmm.h>
 #include <ATen/ops/conv2d.h>
 #include <ATen/ops/convolution_backward.h>
+#include <ATen/ops/empty_like.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/where.h>
 #include <torch/csrc/autograd/custom_function.h>
+
+#include "lowrank/kernels/channels.h"
 
 namespace lowrank::kernels {
 
@@ -56,13 +59,10 @@ at::Tensor summed_product(const at::Tensor& left, const at::Tensor& right) {
   return each.size(0) == 1 ? each[0] : each.sum(0);
 }
 
-at::Tensor by_channel(const at::Tensor& t) { return t.view({-1, 1, 1}); }
-
 /// Σ dy ⊙ (y − bias)/gain by channels, 0 where gain is 0.
 at::Tensor gain_gradient(const at::Tensor& dy, const at::Tensor& y, const at::Tensor& bias, const at::Tensor& gain) {
-  const auto wide = dy.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-  at::Tensor sum = (dy * y).sum({0, 2, 3}, false, wide);
-  if (bias.defined()) sum -= bias.to(wide) * dy.sum({0, 2, 3}, false, wide);
+  at::Tensor sum = channel_dots(dy, y);
+  if (bias.defined()) sum.sub_(bias * channel_sums(dy));
   return at::where(gain == 0, 0, sum / gain);
 }
 
@@ -85,28 +85,28 @@ struct LowRankConv2d : torch::autograd::Function<LowRankConv2d> {
     const at::Tensor pixels = update.by_in(x);
     const at::Tensor h = gather_taps(shared_product(update.taps, pixels).view({pixels.size(0), -1, x.size(2), x.size(3)}), c).flatten(2);
     at::Tensor y = at::conv2d(x, weight, gain.defined() ? std::nullopt : maybe_bias, c.stride, c.padding, c.dilation).contiguous();
-    add_shared_product(update.by_out(y), update.B, update.mixed(update.mix, h), scale);
-    if (gain.defined()) y.mul_(by_channel(update.gain));
-    if (gain.defined() && bias.defined()) y.add_(by_channel(bias));
+    const at::Tensor mixed = update.mixed(update.mix, h);
+    add_shared_product(update.by_out(y), update.B, mixed, scale);
+    if (gain.defined()) scale_channels(y, y, gain, bias);
     ctx->saved_data["scale"] = scale;
     ctx->saved_data["numbers"] = numbers;
-    ctx->save_for_backward({x, weight, bias, A, B, gain, mix, h, gain.defined() ? y : at::Tensor()});
+    ctx->save_for_backward({x, weight, bias, A, B, gain, mix, h, mixed, gain.defined() ? y : at::Tensor()});
     return y;
   }
 
   static tensor_list backward(AutogradContext* ctx, tensor_list grads) {
     const auto saved = ctx->get_saved_variables();
     const at::Tensor &x = saved[0], &weight = saved[1], &bias = saved[2], &A = saved[3], &B = saved[4], &gain = saved[5], &mix = saved[6],
-                     &h = saved[7], &y = saved[8];
+                     &h = saved[7], &mixed = saved[8], &y = saved[9];
     const double scale = ctx->saved_data["scale"].toDouble();
     const ConvGeometry c = geometry_of(ctx->saved_data["numbers"].toIntVector());
     const Update update = update_in(x.scalar_type(), A, B, gain, mix, scale, c);
-    const at::Tensor dy = grads[0].contiguous(), scaled = gain.defined() ? dy * by_channel(update.gain) : dy,
-                     by_out = update.by_out(scaled), own = shared_product(update.B.t(), by_out).mul_(scale),
+    const at::Tensor dy = grads[0].contiguous(), scaled = gain.defined() ? at::empty_like(dy) : dy;
+    if (gain.defined()) scale_channels(scaled, dy, gain, {});
+    const at::Tensor by_out = update.by_out(scaled), own = shared_product(update.B.t(), by_out).mul_(scale),
                      g = update.mixed(mix.defined() ? update.mix.t() : mix, own);
     const at::Tensor dtaps = scatter_taps(g.view({-1, update.rank(), dy.size(2), dy.size(3)}), c, {x.size(2), x.size(3)}).flatten(2);
-    const at::Tensor dA = from_taps(summed_product(dtaps, update.by_in(x)), c.taps()),
-                     dB = summed_product(by_out, update.mixed(update.mix, h)).mul_(scale);
+    const at::Tensor dA = from_taps(summed_product(dtaps, update.by_in(x)), c.taps()), dB = summed_product(by_out, mixed).mul_(scale);
     at::Tensor dmix, dgain, dbias, dx;
     if (mix.defined()) {
       const auto blocks = [](const at::Tensor& t, int64_t count) { return t.reshape({-1, count, t.size(1) * t.size(2)}); };
@@ -114,7 +114,7 @@ struct LowRankConv2d : torch::autograd::Function<LowRankConv2d> {
     }
     const size_t bias_edge = 4, gain_edge = bias_edge + (bias.defined() ? 1 : 0);
     if (gain.defined() && ctx->needs_input_grad(gain_edge)) dgain = gain_gradient(dy, y, bias, gain);
-    if (bias.defined() && ctx->needs_input_grad(bias_edge)) dbias = dy.sum({0, 2, 3});
+    if (bias.defined() && ctx->needs_input_grad(bias_edge)) dbias = channel_sums(dy).to(bias.scalar_type());
     if (ctx->needs_input_grad(0)) {
       dx = std::get<0>(at::convolution_backward(scaled, x, weight, std::nullopt, c.stride, c.padding, c.dilation, /*transposed=*/false,
                                                 /*output_padding=*/at::IntArrayRef({0, 0}), /*groups=*/1, {true, false, false}))
