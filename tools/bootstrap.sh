@@ -56,4 +56,5 @@ if [ "${1:-}" = reference ]; then
   install_python .venv-reference "torch-$TORCH_VERSION" "torch==$TORCH_VERSION" numpy
   install_python .venv-reference peers peft==0.21.2 transformers==5.23.0 tokenizers safetensors sentence-transformers==6.2.0 \
     lycoris-lora scipy statsmodels tensorboard
+  install_python .venv-reference image-peers diffusers==0.42.1 accelerate pillow fonttools
 fi

@@ -16,7 +16,7 @@ int main() {
 
   lowrank::adapters::AdapterConfig config = lowrank::adapters::make_config("dora");
   config.rank = 4;
-  auto adapter = config.method->create(config.for_module("layer"), layer);
+  auto adapter = config.method->create(config.for_module("layer", layer.shape()), layer);
   layer.attach("default", adapter);
   const at::NoGradGuard no_grad;
   for (auto& parameter : adapter->parameters()) parameter.add_(0.1 * at::rand_like(parameter));

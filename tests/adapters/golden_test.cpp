@@ -1,4 +1,4 @@
-// Every registered method against PEFT's own layers (tools/golden/adapters.py).
+// Every registered method against PEFT's and LyCORIS' own layers (tools/golden/adapters.py).
 #include <filesystem>
 #include <torch/csrc/autograd/autograd.h>
 
@@ -28,10 +28,33 @@ nn::RowKeys keys_of(const io::Metadata& metadata) {
   return keys;
 }
 
-std::shared_ptr<nn::Host> host_of(const std::string& kind, const tensor::TensorMap& golden) {
+// "padding": 1 or [1, 2], absent: `otherwise`.
+std::array<int64_t, 2> pair_of(const Json& numbers, const char* name, int64_t otherwise) {
+  if (!numbers.contains(name)) return {otherwise, otherwise};
+  const Json& value = numbers.at(name);
+  return value.is_array() ? value.get<std::array<int64_t, 2>>() : std::array{value.get<int64_t>(), value.get<int64_t>()};
+}
+
+std::shared_ptr<nn::Host> convolution_of(const Json& numbers, const tensor::TensorMap& golden) {
+  const int64_t groups = numbers.value("groups", 1);
   const at::Tensor& weight = golden.at("weight");
+  return std::make_shared<nn::Conv2d>(nn::Conv2dOptions{.in = weight.size(1) * groups,
+                                                        .out = weight.size(0),
+                                                        .kernel = pair_of(numbers, "kernel", 1),
+                                                        .stride = pair_of(numbers, "stride", 1),
+                                                        .padding = pair_of(numbers, "padding", 0),
+                                                        .dilation = pair_of(numbers, "dilation", 1),
+                                                        .groups = groups,
+                                                        .with_bias = golden.contains("bias")});
+}
+
+std::shared_ptr<nn::Host> host_of(const io::Metadata& metadata, const tensor::TensorMap& golden) {
+  const at::Tensor& weight = golden.at("weight");
+  const std::string& kind = metadata.at("host");
   std::shared_ptr<nn::Host> host;
-  if (kind == "embedding") {
+  if (kind == "conv2d") {
+    host = convolution_of(Json::parse(metadata.at("convolution")), golden);
+  } else if (kind == "embedding") {
     host = std::make_shared<nn::Embedding>(weight.size(0), weight.size(1));
   } else {
     host = std::make_shared<nn::Linear>(weight.size(1), weight.size(0), golden.contains("bias"));
@@ -54,7 +77,7 @@ TEST(Golden, EveryMethodHasAFile) {
 
 class Golden : public testing::TestWithParam<std::string> {};
 
-TEST_P(Golden, OutputMergedWeightAndGradientsAreThoseOfPeft) {
+TEST_P(Golden, OutputMergedWeightAndGradientsAreThoseOfTheReference) {
   const auto path = kFolder / (GetParam() + ".safetensors");
   const io::Metadata metadata = io::TensorFile::open(path).metadata();
   const tensor::TensorMap golden = tensor::load_tensors(path);
@@ -62,7 +85,7 @@ TEST_P(Golden, OutputMergedWeightAndGradientsAreThoseOfPeft) {
   Configured options(method, std::stoll(metadata.at("rank")), std::stod(metadata.at("alpha")));
   options.table().apply(Json::parse(metadata.at("options")), path.filename().string());
 
-  const auto host = host_of(metadata.at("host"), golden);
+  const auto host = host_of(metadata, golden);
   const auto adapter = method.create(*options, *host);
   for (auto& entry : adapter->named_parameters()) {
     const at::NoGradGuard no_grad;
@@ -86,6 +109,6 @@ TEST_P(Golden, OutputMergedWeightAndGradientsAreThoseOfPeft) {
   EXPECT_TRUE(close(host->weight(), golden.at("merged"), bound)) << "merged weight";
 }
 
-INSTANTIATE_TEST_SUITE_P(Peft, Golden, testing::ValuesIn(golden_names()), [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Files, Golden, testing::ValuesIn(golden_names()), [](const auto& info) { return info.param; });
 
 }  // namespace lowrank::test

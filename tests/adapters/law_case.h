@@ -6,6 +6,7 @@
 #include "support/fixed_init.h"
 
 #include "lowrank/adapters/method.h"
+#include "lowrank/nn/conv2d.h"
 #include "lowrank/nn/embedding.h"
 #include "lowrank/nn/linear.h"
 
@@ -13,7 +14,7 @@ namespace lowrank::test {
 
 struct LawCase {
   const adapters::Method* method;
-  std::string host;  // "linear", "linear_no_bias", "embedding"
+  std::string host;  // one of kHostKinds
   c10::ScalarType dtype;
 
   friend std::ostream& operator<<(std::ostream& out, const LawCase& c) {
@@ -23,34 +24,57 @@ struct LawCase {
 
 inline constexpr int64_t kOut = 40, kIn = 24, kRows = 10;  // neither square nor a power of two; LoKr's factor divides both
 
-/// A linear layer that has no fused path, so that a method's own forward runs.
-struct UnfusedLinear : nn::Linear {
-  using nn::Linear::Linear;
+/// Every kind of layer that adapters can go on. A new one needs its lines here and in make_host and make_input.
+inline const std::vector<std::string> kHostKinds = {"linear",         "linear_no_bias", "embedding",       "conv2d",
+                                                    "conv2d_strided", "conv2d_grouped", "conv2d_pointwise"};
+
+/// A layer that has no fused path, so that a method's own forward runs.
+template <class Layer>
+struct Unfused : Layer {
+  using Layer::Layer;
 
  protected:
   std::optional<at::Tensor> fused(const at::Tensor& /*x*/, const nn::LowRankForm& /*form*/) const override { return std::nullopt; }
 };
 
+template <class Layer, class... Arguments>
+std::shared_ptr<nn::Host> make_layer(bool with_fused, const Arguments&... arguments) {
+  if (with_fused) return std::make_shared<Layer>(arguments...);
+  return std::make_shared<Unfused<Layer>>(arguments...);
+}
+
+inline nn::Conv2dOptions conv2d_options(const std::string& kind) {
+  nn::Conv2dOptions options{.in = kIn, .out = kOut, .kernel = {3, 3}, .padding = {1, 1}};
+  if (kind == "conv2d_strided") {
+    options.stride = options.dilation = options.padding = {2, 2};
+    options.with_bias = false;
+  } else if (kind == "conv2d_grouped") {
+    options.groups = 2;
+    options.kernel = {3, 2};
+  } else if (kind == "conv2d_pointwise") {
+    options.kernel = {1, 1};
+    options.padding = {0, 0};
+  }
+  return options;
+}
+
 inline std::shared_ptr<nn::Host> make_host(const std::string& kind, c10::ScalarType dtype, bool with_fused = true) {
   std::shared_ptr<nn::Host> host;
   if (kind == "embedding") {
-    host = std::make_shared<nn::Embedding>(kIn, kOut);
-    host->set_weight(fixed({kIn, kOut}, 1, 0.5, dtype));
-    return host;
-  }
-  const bool bias = kind == "linear";
-  if (with_fused) {
-    host = std::make_shared<nn::Linear>(kIn, kOut, bias);
+    host = make_layer<nn::Embedding>(with_fused, kIn, kOut);
+  } else if (kind.starts_with("conv2d")) {
+    host = make_layer<nn::Conv2d>(with_fused, conv2d_options(kind));
   } else {
-    host = std::make_shared<UnfusedLinear>(kIn, kOut, bias);
+    host = make_layer<nn::Linear>(with_fused, kIn, kOut, kind == "linear");
   }
-  host->set_weight(fixed({kOut, kIn}, 1, 0.5, dtype));
-  if (bias) host->set_bias(fixed({kOut}, 2, 0.5, dtype));
+  host->set_weight(fixed(host->weight().sizes(), 1, 0.5, dtype));
+  if (host->bias().defined()) host->set_bias(fixed({kOut}, 2, 0.5, dtype));
   return host;
 }
 
 inline at::Tensor make_input(const std::string& kind, c10::ScalarType dtype, int64_t rows = kRows) {
   if (kind == "embedding") return (fixed({rows}, 3).abs() * kIn).to(at::kLong);
+  if (kind.starts_with("conv2d")) return fixed({rows, kIn, 3, 4}, 3, 1.0, dtype);
   return fixed({rows, kIn}, 3, 1.0, dtype);
 }
 

@@ -1,6 +1,5 @@
 #include "lowrank/adapters/lokr.h"
 
-#include <ATen/ops/linear.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include "law_case.h"
@@ -14,7 +13,7 @@ namespace {
 
 const adapters::Method& lokr() { return adapters::method_named("lokr"); }
 
-constexpr nn::HostShape kShape{"linear", kOut, kIn, false};
+constexpr nn::HostShape kShape{.kind = "linear", .out = kOut, .in = kIn};
 
 std::vector<std::string> names_of(const Configured& options, const nn::HostShape& shape = kShape) {
   std::vector<std::string> names;
@@ -54,6 +53,27 @@ TEST(Lokr, TensorsFollowRankAndOptions) {
   EXPECT_EQ(names_of(both), (std::vector<std::string>{"lokr_w1", "lokr_w2"}));
 }
 
+TEST(Lokr, OfAConvolutionFactorsAreOfChannels) {
+  const nn::HostShape shape = make_host("conv2d", at::kFloat)->shape(), pointwise = make_host("conv2d_pointwise", at::kFloat)->shape();
+  const auto layout = adapters::lokr_layout(*Configured(lokr(), 2), shape);
+  EXPECT_EQ(std::tuple(layout.l, layout.k, layout.m, layout.n), std::tuple(8, 5, 8, 3));
+  const auto shape_of = [](const Configured& options, const nn::HostShape& host, const char* name) {
+    for (const auto& spec : lokr().tensors(*options, host)) {
+      if (spec.name == name) return spec.shape;
+    }
+    return std::vector<int64_t>{};
+  };
+  using Shape = std::vector<int64_t>;
+  EXPECT_EQ(shape_of(Configured(lokr(), 2), shape, "lokr_w2_b"), (Shape{2, 27}));
+  EXPECT_EQ(shape_of(Configured(lokr(), 9), shape, "lokr_w2"), (Shape{5, 3, 3, 3}));
+  Configured tucker(lokr(), 2);
+  tucker.set("tucker", true);
+  EXPECT_EQ(shape_of(tucker, shape, "lokr_t2"), (Shape{2, 2, 3, 3}));
+  EXPECT_EQ(shape_of(tucker, shape, "lokr_w2_a"), (Shape{2, 5}));
+  EXPECT_EQ(shape_of(tucker, shape, "lokr_w2_b"), (Shape{2, 3}));
+  EXPECT_EQ(names_of(tucker, pointwise), names_of(Configured(lokr(), 2), pointwise));
+}
+
 TEST(Lokr, ExplicitFactorsMustDivide) {
   Configured options(lokr());
   options.set("factors", Json::array({10, 3}));
@@ -65,33 +85,39 @@ TEST(Lokr, ExplicitFactorsMustDivide) {
   EXPECT_LOWRANK_ERROR(adapters::lokr_layout(*options, kShape), ErrorKind::invalid_argument, "got 1 numbers");
 }
 
-class LokrVariants : public testing::TestWithParam<const char*> {};
+using Variant = std::tuple<const char*, const char*>;  // host, options
+
+class LokrVariants : public testing::TestWithParam<Variant> {};
 
 TEST_P(LokrVariants, ForwardIsTheKroneckerProduct) {
+  const auto [kind, variant] = GetParam();
   for (const int64_t rank : {2, 30}) {
     Configured options(lokr(), rank, 5);
-    options.table().apply(Json::parse(GetParam()), "test");
-    const auto host = make_host("linear", at::kDouble);
+    options.table().apply(Json::parse(variant), "test");
+    const auto host = make_host(kind, at::kDouble);
     const auto fresh = lokr().create(*options, *host);
     EXPECT_TRUE(at::equal(fresh->apply_to_weight(host->matrix()), host->matrix()));
     const auto adapter = make_perturbed(lokr(), *options, *host);
     host->attach("a", adapter);
-    const at::Tensor x = make_input("linear", at::kDouble).requires_grad_();
-    const at::Tensor expected = at::linear(x, adapter->apply_to_weight(host->matrix()), host->bias());
+    const at::Tensor x = make_input(kind, at::kDouble).requires_grad_();
+    const at::Tensor expected = host->multiply(x, adapter->apply_to_weight(host->matrix()), host->bias());
     EXPECT_TRUE(close(host->forward(x), expected, tolerance(at::kDouble))) << "rank " << rank;
     auto wanted = adapter->parameters();
     wanted.push_back(x);
     const auto fast = torch::autograd::grad({host->forward(x).square().sum()}, wanted);
     const auto dense = torch::autograd::grad({expected.square().sum()}, wanted);
-    for (size_t i = 0; i < fast.size(); ++i) EXPECT_TRUE(close(fast[i], dense[i], 1e-9)) << i;  // sums of 1e3, observed 1e-12
+    for (size_t i = 0; i < fast.size(); ++i) EXPECT_TRUE(close(fast[i], dense[i], 1e-9)) << i;  // sums of 1e4, observed 1e-11
   }
 }
 
 INSTANTIATE_TEST_SUITE_P(Options, LokrVariants,
-                         testing::Values("{}", R"({"factor": -1})", R"({"factor": 4, "decompose_both": true})", R"({"full_matrix": true})",
-                                         R"({"factors": [20, 2], "full_matrix": true})", R"({"factors": [2, 12], "full_matrix": true})",
-                                         R"({"factors": [1, 24]})", R"({"factors": [40, 1], "init": "lycoris"})",
-                                         R"({"init": "lycoris", "full_matrix": true})"));
+                         testing::Combine(testing::Values("linear", "conv2d", "conv2d_strided"),
+                                          testing::Values("{}", R"({"factor": -1})", R"({"factor": 4, "decompose_both": true})",
+                                                          R"({"full_matrix": true})", R"({"factors": [20, 2], "full_matrix": true})",
+                                                          R"({"factors": [2, 12], "full_matrix": true})", R"({"factors": [1, 24]})",
+                                                          R"({"factors": [40, 1], "init": "lycoris"})", R"({"tucker": true})",
+                                                          R"({"tucker": true, "decompose_both": true, "init": "lycoris"})",
+                                                          R"({"init": "lycoris", "full_matrix": true})")));
 
 TEST(Lokr, ScaleRules) {
   Configured options(lokr(), 4, 6);
@@ -119,13 +145,15 @@ TEST(Lokr, PeftIsToldRankAndAlphaThatGiveTheSameTensorsAndScale) {
   EXPECT_LOWRANK_ERROR(lokr().peft_module(*uneven, kShape), ErrorKind::unsupported, "one decompose_factor");
 }
 
-TEST(Lokr, RankDropoutDropsChannelsAndModuleDropoutRows) {
+class LokrDropout : public testing::TestWithParam<const char*> {};
+
+TEST_P(LokrDropout, OfTheRankDropsChannelsAndOfTheModuleRows) {
   const auto run = [](std::string_view option, double p, bool rescale) {
     Configured options(lokr());
     options.set(option, p);
     options.set("rank-dropout-scale", rescale);
-    const auto host = make_host("linear_no_bias", at::kDouble);
-    const at::Tensor x = make_input("linear", at::kDouble, 50), base = host->forward(x);
+    const auto host = make_host(GetParam(), at::kDouble);
+    const at::Tensor x = make_input(GetParam(), at::kDouble, 50), base = host->forward(x);
     host->attach("a", make_perturbed(lokr(), *options, *host));
     nn::RowKeys keys;
     for (uint64_t i = 0; i < 50; ++i) keys.push_back(i);
@@ -136,10 +164,17 @@ TEST(Lokr, RankDropoutDropsChannelsAndModuleDropoutRows) {
   };
   EXPECT_TRUE(holds_only(run("rank-dropout", 0.5, true), 2.0));
   EXPECT_TRUE(holds_only(run("rank-dropout", 0.5, false), 1.0));
-  const at::Tensor rows = run("module-dropout", 0.5, true);
+  at::Tensor channels = run("rank-dropout", 0.5, true);  // [rows, channels, pixels]
+  channels = channels.view({channels.size(0), channels.size(1), -1});
+  EXPECT_LT((channels - channels.narrow(-1, 0, 1)).abs().max().item<double>(), 1e-6) << "one draw for a picture's channel";
+  EXPECT_GT(channels.std(1).max().item<double>(), 0.1);
+  const at::Tensor rows = run("module-dropout", 0.5, true).flatten(1);
   EXPECT_TRUE(holds_only(rows, 2.0));
-  EXPECT_LT((rows - rows.select(1, 0).unsqueeze(1)).abs().max().item<double>(), 1e-6);
+  EXPECT_LT((rows - rows.narrow(1, 0, 1)).abs().max().item<double>(), 1e-6);
   EXPECT_GT(rows.std(0).max().item<double>(), 0.1);
 }
+
+INSTANTIATE_TEST_SUITE_P(Hosts, LokrDropout, testing::Values("linear_no_bias", "conv2d_strided"),
+                         [](const auto& info) { return info.param; });
 
 }  // namespace lowrank::test

@@ -32,20 +32,20 @@ TEST(Targets, NameIsTheWholeNameOrADottedSuffix) {
   EXPECT_EQ(chosen(config_with({"query"})),
             (Strings{"bert.encoder.layer.0.attention.self.query", "bert.encoder.layer.1.attention.self.query"}));
   EXPECT_EQ(chosen(config_with({"bert.pooler.dense", "self.key"})).size(), 3U);
-  EXPECT_FALSE(Target("ery", "t").matches("a.query", true));
+  EXPECT_FALSE(Target("ery", "t").matches("a.query", "linear"));
 }
 
 TEST(Targets, GlobMatchesTheWholeNameOrADottedSuffix) {
   EXPECT_EQ(chosen(config_with({"layer.1.attention.*"})).size(), 4U);
   EXPECT_EQ(chosen(config_with({"*.layer.?.output.dense"})).size(), 2U);
-  EXPECT_FALSE(Target("ayer.*", "t").matches("encoder.layer.0", true));
+  EXPECT_FALSE(Target("ayer.*", "t").matches("encoder.layer.0", "linear"));
   EXPECT_TRUE(matches_glob("a*b*c", "aXbYbZc"));
   EXPECT_FALSE(matches_glob("a*b?", "ab"));
 }
 
 TEST(Targets, RegexMatchesTheWholeName) {
   EXPECT_EQ(chosen(config_with({R"(re:.*\.layer\.0\..*(query|key))"})).size(), 2U);
-  EXPECT_FALSE(Target("re:query", "t").matches("a.query", true));
+  EXPECT_FALSE(Target("re:query", "t").matches("a.query", "linear"));
 }
 
 TEST(Targets, AllLinearLeavesOutHeadsAndEmbeddings) {
@@ -111,7 +111,7 @@ TEST(Targets, MethodThatCannotAdaptALayerSaysWhich) {
 TEST(Targets, BadAndCatastrophicExpressionsAreErrors) {
   EXPECT_LOWRANK_ERROR(Target("re:(query", "target-modules"), ErrorKind::invalid_argument, "does not compile at byte 6");
   const Target slow("re:(a+)+(a+)+[xy]", "target-modules");
-  EXPECT_LOWRANK_ERROR(slow.matches(std::string(60, 'a'), true), ErrorKind::invalid_argument, "gave up on");
+  EXPECT_LOWRANK_ERROR(slow.matches(std::string(60, 'a'), "linear"), ErrorKind::invalid_argument, "gave up on");
 }
 
 TEST(Targets, PortableExpressionsMeanTheSameInPython) {

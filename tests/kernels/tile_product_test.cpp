@@ -90,7 +90,7 @@ TEST(Rounding, IsThatOfTheLibraryForEveryKindOfNumber) {
   turn_rounded(19, 21, numbers.const_data_ptr<float>(), turned.mutable_data_ptr<at::BFloat16>(), 24);
   EXPECT_TRUE(at::equal(rounded, numbers.to(at::kBFloat16)));
   EXPECT_TRUE(at::equal(turned.slice(1, 0, 19), numbers.to(at::kBFloat16).t()));
-  EXPECT_TRUE(std::isnan(widened(narrowed(std::bit_cast<float>(0xFFFFFFFFU)))));
+  EXPECT_TRUE(std::isnan(widened(rounded<at::BFloat16>(std::bit_cast<float>(0xFFFFFFFFU)))));
 }
 
 TEST(ColumnSums, AreTheLibrarysInEveryDtype) {

@@ -57,7 +57,7 @@ Candidates candidates_of(torch::nn::Module& model, const std::vector<std::string
 std::string why_unmatched(const Target& target, const Candidates& all) {
   const auto matching = [&](const std::vector<std::string>& names) {
     std::vector<std::string> found;
-    std::copy_if(names.begin(), names.end(), std::back_inserter(found), [&](const auto& name) { return target.matches(name, false); });
+    std::copy_if(names.begin(), names.end(), std::back_inserter(found), [&](const auto& name) { return target.matches(name, ""); });
     return found;
   };
   if (const auto heads = matching(all.in_heads); !heads.empty()) {
@@ -76,7 +76,7 @@ void report_unmatched(const std::vector<Target>& targets, const Candidates& all,
   Problems problems(ErrorKind::invalid_argument, std::string(where));
   for (const auto& target : targets) {
     const bool used = std::any_of(all.hosts.begin(), all.hosts.end(),
-                                  [&](const auto& entry) { return target.matches(entry.first, entry.second->shape().kind == "linear"); });
+                                  [&](const auto& entry) { return target.matches(entry.first, entry.second->shape().kind); });
     if (used) continue;
     problems.add(why_unmatched(target, all));
     if (!refuse) log(LogLevel::info, "adapters", fmt::format("{}: {}", where, why_unmatched(target, all)));
@@ -85,8 +85,8 @@ void report_unmatched(const std::vector<Target>& targets, const Candidates& all,
 }
 
 bool matches_any(const std::vector<Target>& targets, const std::string& name, const nn::Host& host) {
-  const bool linear = host.shape().kind == "linear";
-  return std::any_of(targets.begin(), targets.end(), [&](const Target& target) { return target.matches(name, linear); });
+  const std::string_view kind = host.shape().kind;
+  return std::any_of(targets.begin(), targets.end(), [&](const Target& target) { return target.matches(name, kind); });
 }
 
 // PEFT exempts modules that are listed by their full name.
@@ -188,7 +188,7 @@ AdapterSet attach(torch::nn::Module& model, const AdapterConfig& config, const s
   if (origin == Origin::user) check_patterns(config, hosts);
   AdapterSet set{name, config, heads, {}, {}};
   for (const auto& [module, host] : hosts) {
-    const ModuleOptions options = config.for_module(module);
+    const ModuleOptions options = config.for_module(module, host->shape());
     if (origin == Origin::user) check_rank(config, options, host->shape());
     set.modules.push_back({module, host, config.method->create(options, *host), options});
   }

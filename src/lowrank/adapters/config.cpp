@@ -55,7 +55,10 @@ void AdapterConfig::declare(OptionTable& table) {
   const std::string group = "adapter";
   table.add("rank", rank, "rank R of the update").range(1, 65536).group(group);
   table.add("alpha", alpha, "strength: the update is scaled by alpha/rank").range(1e-9, 1e9).group(group);
-  table.add("target-modules", target_modules, "layers to adapt: name suffixes, globs, re:<regex>, or all-linear").group(group);
+  table.add("conv-rank", conv_rank, "rank of convolutions with kernels larger than 1x1; 0: as rank").range(0, 65536).group(group);
+  table.add("conv-alpha", conv_alpha, "alpha of those; 0: as alpha").range(0, 1e9).group(group);
+  table.add("target-modules", target_modules, "layers to adapt: name suffixes, globs, re:<regex>, all-linear, all-conv, or all")
+      .group(group);
   table.add("exclude-modules", exclude_modules, "layers to leave out, named in the same ways").group(group);
   table.add("layers", layers, "adapt only layers with these numbers (default: all)").range(0, 1e6).group(group);
   table.add("layers-pattern", layers_pattern, "name before the layer number, as in 'layer' (default: the first number)").group(group);
@@ -65,8 +68,13 @@ void AdapterConfig::declare(OptionTable& table) {
   options->declare(table);
 }
 
-ModuleOptions AdapterConfig::for_module(const std::string& module) const {
-  return {module, rank_pattern.value_for(module, rank), alpha_pattern.value_for(module, alpha), seed, options.get()};
+ModuleOptions AdapterConfig::for_module(const std::string& module, const nn::HostShape& host) const {
+  const bool kernel = host.taps() > 1;
+  return {.module = module,
+          .rank = rank_pattern.value_for(module, kernel && conv_rank > 0 ? conv_rank : rank),
+          .alpha = alpha_pattern.value_for(module, kernel && conv_alpha > 0 ? conv_alpha : alpha),
+          .seed = seed,
+          .method = options.get()};
 }
 
 Json AdapterConfig::to_json() const {

@@ -31,7 +31,11 @@ struct AdapterConfig {
   const Method* method = nullptr;
   int64_t rank = 16;
   double alpha = 16;
-  /// Name suffixes ("query"), globs ("layer.*.attention.*"), "re:<regex>" (full match), or "all-linear". See targets.h.
+  /// Of convolutions whose kernel is larger than 1×1; 0 for rank and alpha as above (kohya's conv_dim and conv_alpha).
+  int64_t conv_rank = 0;
+  double conv_alpha = 0;
+  /// Name suffixes ("query"), globs ("layer.*.attention.*"), "re:<regex>" (full match), "all-linear", "all-conv" or
+  /// "all". See targets.h.
   std::vector<std::string> target_modules = {"all-linear"};
   std::vector<std::string> exclude_modules;
   /// Only layers with these numbers; all when empty. The number is the one after a component named in layers_pattern
@@ -46,8 +50,8 @@ struct AdapterConfig {
 
   /// rank, alpha, … and then the method's own, into one table. The table refers to this object and to *options.
   void declare(OptionTable& table);
-  /// This module's rank and alpha after the patterns.
-  ModuleOptions for_module(const std::string& module) const;
+  /// This module's rank and alpha: its pattern's, else those for its kind of layer.
+  ModuleOptions for_module(const std::string& module, const nn::HostShape& host) const;
   /// Everything that defines the adapter, resolved; from_json(to_json()) is the same configuration.
   Json to_json() const;
   /// Throws Error{invalid_argument} naming every unknown or unusable key.

@@ -54,7 +54,9 @@ void DoraOptions::declare(OptionTable& table) {
 
 bool RowNorms::State::update(const at::Tensor& now) {
   const auto current = now.is_inference() ? 0 : static_cast<uint32_t>(now._version());
-  if (tensor.is_same(now) && version == current) return false;
+  const bool same =
+      tensor.defined() && tensor.is_alias_of(now) && tensor.storage_offset() == now.storage_offset() && tensor.sizes() == now.sizes();
+  if (same && version == current) return false;
   tensor = now;
   version = current;
   return true;
@@ -122,7 +124,7 @@ std::optional<nn::LowRankForm> DoraAdapter::low_rank(const nn::Host& host) const
 
 at::Tensor DoraAdapter::forward(const at::Tensor& x, const at::Tensor& y0, const nn::Host& host, const nn::DropoutSource& source) {
   const at::Tensor dropped = drop_input(x, dropout(), source);
-  const at::Tensor base = dropped.is_same(x) ? y0 : host.project(dropped, host.matrix());
+  const at::Tensor base = dropped.is_same(x) ? y0 : host.multiply(dropped, host.matrix());
   const at::Tensor g = gain(host);
   // g − 1 rather than g, which narrow dtypes would round to 1.
   const at::Tensor y = y0 + host.scale_outputs(base, multiplier() * (g - 1));
@@ -147,8 +149,9 @@ class Dora : public Method {
     return std::make_shared<DoraAdapter>(options, host);
   }
   PeftSpelling peft() const override {
-    return {"LORA", "lora_alpha", "lora_dropout", {{"rslora", "use_rslora"}}, {{"use_dora", true}}, {"norm-gradient"}};
+    return {"LORA", "lora_alpha", "lora_dropout", {{"rslora", "use_rslora"}}, {{"use_dora", true}}, {"norm-gradient", "tucker"}};
   }
+  PeftModule peft_module(const ModuleOptions& options, const nn::HostShape& host) const override { return lora_peft_module(options, host); }
   double effective_scale(const ModuleOptions& options, const nn::HostShape& /*host*/) const override { return lora_scale(options); }
 };
 

@@ -15,7 +15,7 @@ struct DoraOptions : LoraOptions {
   void declare(OptionTable& table) override;
 };
 
-/// The rows' norms for one state of W, A and B. W is recognised by tensor and version counter. A and B are compared with copies
+/// The rows' norms for one state of W, A and B. W is recognised by storage and version counter. A and B are compared with copies
 /// on the CPU, because optimisers may write behind the version counter (libtorch's own do); elsewhere, where comparing would wait
 /// for the device, every pass that records gradients counts as a new state.
 class RowNorms {

@@ -30,10 +30,12 @@ at::Tensor dropout_mask(const nn::DropoutSource& source, DropoutSite site, int64
 
 at::Tensor drop_input(const at::Tensor& x, double p, const nn::DropoutSource& source) {
   if (source.keys == nullptr || p == 0.0 || !x.is_floating_point()) return x;
-  const int64_t width = x.size(-1), rows = x.numel() / width;
-  check(rows == static_cast<int64_t>(source.keys->size()), ErrorKind::internal, "dropout", "expected {} rows, got {}", source.keys->size(),
-        rows);
-  return x * dropout_mask(source, DropoutSite::input, width, p, x.options()).view(x.sizes());
+  const auto keys = static_cast<int64_t>(source.keys->size());
+  int64_t rows = 1;
+  for (int64_t d = 0; d + 1 < x.dim() && rows < keys; ++d) rows *= x.size(d);
+  check(rows == keys, ErrorKind::internal, "dropout", "expected a key for each of the leading dimensions of {}, got {}",
+        fmt::join(x.sizes(), "x"), keys);
+  return x * dropout_mask(source, DropoutSite::input, x.numel() / keys, p, x.options()).view(x.sizes());
 }
 
 }  // namespace lowrank::adapters

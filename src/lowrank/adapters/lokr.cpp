@@ -1,11 +1,13 @@
 #include "lowrank/adapters/lokr.h"
 
+#include <ATen/ops/add.h>
 #include <ATen/ops/kron.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 
 #include "lowrank/adapters/dropout.h"
+#include "lowrank/adapters/tucker.h"
 #include "lowrank/base/error.h"
 #include "lowrank/tensor/random.h"
 
@@ -27,18 +29,20 @@ std::string_view zero_tensor(const LokrOptions& options, const LokrLayout& layou
   return layout.factored_w1 ? "lokr_w1_a" : "lokr_w1";
 }
 
-std::vector<TensorSpec> lokr_tensors(const LokrLayout& at, int64_t rank) {
+std::vector<TensorSpec> lokr_tensors(const LokrLayout& at, int64_t rank, const nn::HostShape& host) {
   std::vector<TensorSpec> specs;
-  const auto add = [&](const std::string& name, bool factored, int64_t rows, int64_t columns) {
-    if (factored) {
-      specs.push_back({name + "_a", {rows, rank}});
-      specs.push_back({name + "_b", {rank, columns}});
-    } else {
-      specs.push_back({name, {rows, columns}});
-    }
-  };
-  add("lokr_w1", at.factored_w1, at.l, at.m);
-  add("lokr_w2", at.factored_w2, at.k, at.n);
+  if (at.factored_w1) {
+    specs = {{"lokr_w1_a", {at.l, rank}}, {"lokr_w1_b", {rank, at.m}}};
+  } else {
+    specs = {{"lokr_w1", {at.l, at.m}}};
+  }
+  if (at.tucker) {
+    specs.insert(specs.end(), {{"lokr_t2", host.kernels(rank, rank)}, {"lokr_w2_a", {rank, at.k}}, {"lokr_w2_b", {rank, at.n}}});
+  } else if (at.factored_w2) {
+    specs.insert(specs.end(), {{"lokr_w2_a", {at.k, rank}}, {"lokr_w2_b", {rank, at.n * host.taps()}}});
+  } else {
+    specs.push_back({"lokr_w2", host.kernels(at.k, at.n)});
+  }
   return specs;
 }
 
@@ -57,6 +61,7 @@ void LokrOptions::declare(OptionTable& table) {
   table.add("factors", factors, "outer factors of output and input, two divisors, in place of `factor`");
   table.add("decompose-both", decompose_both, "W1 as a product of rank R too, where that is smaller");
   table.add("full-matrix", full_matrix, "W1 and W2 as full matrices, whatever the rank");
+  table.add("tucker", tucker, "of convolutions: W2 by a core of R x R kernels (PEFT's use_effective_conv2d)");
   table.add("init", init, "what starts at zero: W1 (peft) or W2 (lycoris)").choices({"peft", "lycoris"});
   table.add("scale-rule", scale_rule, "alpha/rank always (peft), or 1 when W1 and W2 are both full (lycoris)").choices({"peft", "lycoris"});
   table.add("rank-dropout", rank_dropout, "dropout on the update's output channels").range(0, 0.99);
@@ -79,13 +84,15 @@ LokrLayout lokr_layout(const ModuleOptions& options, const nn::HostShape& host) 
   check(o.factors.empty() || o.factors.size() == 2, ErrorKind::invalid_argument, "factors",
         "expected the outer factors of output and input, got {} numbers", o.factors.size());
   const Factors out = o.factors.empty() ? factorize(host.out, o.factor) : explicit_factors(host.out, o.factors[0], options);
-  const Factors in = o.factors.empty() ? factorize(host.in, o.factor) : explicit_factors(host.in, o.factors[1], options);
+  const Factors in = o.factors.empty() ? factorize(host.channels(), o.factor) : explicit_factors(host.channels(), o.factors[1], options);
+  const bool factored_w2 = !o.full_matrix && 2 * options.rank < std::max(out.inner, in.inner);
   return {.l = out.outer,
           .k = out.inner,
           .m = in.outer,
           .n = in.inner,
           .factored_w1 = !o.full_matrix && o.decompose_both && 2 * options.rank < std::max(out.outer, in.outer),
-          .factored_w2 = !o.full_matrix && 2 * options.rank < std::max(out.inner, in.inner)};
+          .factored_w2 = factored_w2,
+          .tucker = o.tucker && factored_w2 && host.taps() > 1};
 }
 
 double lokr_scale(const ModuleOptions& options, const LokrLayout& layout) {
@@ -101,7 +108,7 @@ LokrAdapter::LokrAdapter(const ModuleOptions& options, const nn::Host& host)
       module_dropout_(own(options).module_dropout),
       rank_dropout_scale_(own(options).rank_dropout_scale) {
   const auto dtype = host.weight().scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-  for (const TensorSpec& spec : lokr_tensors(layout_, options.rank)) {
+  for (const TensorSpec& spec : lokr_tensors(layout_, options.rank, host.shape())) {
     at::Tensor value = at::zeros(spec.shape, host.weight().options().dtype(dtype));
     if (spec.name != zero_tensor(own(options), layout_)) {
       tensor::fill_kaiming_(value, RandomStream(options.seed, "init:" + spec.name + ":" + options.module));
@@ -114,8 +121,16 @@ at::Tensor LokrAdapter::w1() const {
   return layout_.factored_w1 ? at::mm(parameters_["lokr_w1_a"], parameters_["lokr_w1_b"]) : parameters_["lokr_w1"];
 }
 
-at::Tensor LokrAdapter::w2() const {
-  return layout_.factored_w2 ? at::mm(parameters_["lokr_w2_a"], parameters_["lokr_w2_b"]) : parameters_["lokr_w2"];
+at::Tensor LokrAdapter::w2() const { return layout_.factored_w2 ? at::mm(B(), A()) : parameters_["lokr_w2"].flatten(1); }
+
+at::Tensor LokrAdapter::A() const {
+  const at::Tensor& b = parameters_["lokr_w2_b"];
+  return layout_.tucker ? tucker_product(parameters_["lokr_t2"], b) : b;
+}
+
+at::Tensor LokrAdapter::B() const {
+  const at::Tensor& a = parameters_["lokr_w2_a"];
+  return layout_.tucker ? a.t() : a;
 }
 
 at::Tensor LokrAdapter::apply_to_weight(const at::Tensor& w) const {
@@ -123,21 +138,23 @@ at::Tensor LokrAdapter::apply_to_weight(const at::Tensor& w) const {
   return w.to(wide) + (multiplier() * scale_) * at::kron(w1().to(wide), w2().to(wide));
 }
 
-std::optional<nn::LowRankForm> LokrAdapter::low_rank(const nn::Host& /*host*/) const {
-  if (!layout_.factored_w2) return std::nullopt;
-  return nn::LowRankForm{
-      .A = parameters_["lokr_w2_b"], .B = parameters_["lokr_w2_a"], .scale = multiplier() * scale_, .gain = {}, .mix = w1()};
+std::optional<nn::LowRankForm> LokrAdapter::low_rank(const nn::Host& host) const {
+  if (!layout_.factored_w2 || host.shape().groups > 1) return std::nullopt;
+  return nn::LowRankForm{.A = A(), .B = B(), .scale = multiplier() * scale_, .gain = {}, .mix = w1()};
 }
 
 at::Tensor LokrAdapter::add_update(const at::Tensor& x, const at::Tensor& y0, const nn::Host& host) const {
-  const auto [l, k, m, n, factored_w1, factored_w2] = layout_;
+  const auto [l, k, m, n, factored_w1, factored_w2, tucker] = layout_;
   const double s = multiplier() * scale_;
+  const nn::HostShape shape = host.shape();
+  if (shape.groups > 1) return at::add(y0, host.multiply(x, at::kron(w1(), w2()).to(y0.scalar_type())), s);
   if (factored_w2) {
-    const at::Tensor h = host.project(x, parameters_["lokr_w2_b"], m);  // [m, .., R]
-    return host.add_expanded(y0, mix_blocks(w1(), h), parameters_["lokr_w2_a"], s, l);
+    const at::Tensor h = host.project(x, A(), m);  // [m, .., R]
+    return host.add_expanded(y0, mix_blocks(w1(), h), B(), s, l);
   }
-  const at::Tensor full = parameters_["lokr_w2"];
-  const bool mix_last = k * m * (n + l) <= n * l * (m + k);  // products for each row of x, W2 first against W1 first
+  const at::Tensor full = w2();
+  // Products for each row of x, W2 first against W1 first; a convolution's blocks cannot be mixed before its taps are summed.
+  const bool mix_last = shape.is_convolution() || k * m * (n + l) <= n * l * (m + k);
   if (mix_last) return host.add_expanded(y0, mix_blocks(w1(), host.project(x, full, m)), {}, s, l);
   return host.add_expanded(y0, mix_blocks(w1(), host.project(x, {}, m)), full, s, l);
 }
@@ -147,10 +164,10 @@ at::Tensor LokrAdapter::forward(const at::Tensor& x, const at::Tensor& y0, const
   const at::Tensor update = add_update(x, at::zeros_like(y0), host);
   at::Tensor mask = dropout_mask(source, DropoutSite::module, 1, module_dropout_, y0.options());
   if (rank_dropout_ > 0) {
-    mask = mask * dropout_mask(source, DropoutSite::rank, y0.size(-1), rank_dropout_, y0.options());
+    mask = mask * dropout_mask(source, DropoutSite::rank, host.shape().out, rank_dropout_, y0.options());
     if (!rank_dropout_scale_) mask = mask * (1 - rank_dropout_);
   }
-  return y0 + update * mask;
+  return y0 + host.scale_outputs(update, mask);
 }
 
 namespace {
@@ -161,9 +178,9 @@ class Lokr : public Method {
   std::string_view title() const override { return "LoKr"; }
   std::string_view paper() const override { return "arXiv 2309.14859"; }
   std::unique_ptr<MethodOptions> make_options() const override { return std::make_unique<LokrOptions>(); }
-  bool supports(const nn::HostShape& host) const override { return host.kind == "linear"; }
+  bool supports(const nn::HostShape& host) const override { return host.kind == "linear" || host.is_convolution(); }
   std::vector<TensorSpec> tensors(const ModuleOptions& options, const nn::HostShape& host) const override {
-    return lokr_tensors(lokr_layout(options, host), options.rank);
+    return lokr_tensors(lokr_layout(options, host), options.rank, host);
   }
   std::shared_ptr<nn::Adapter> create(const ModuleOptions& options, const nn::Host& host) const override {
     return std::make_shared<LokrAdapter>(options, host);
@@ -174,6 +191,7 @@ class Lokr : public Method {
             "",
             {{"factor", "decompose_factor"},
              {"decompose-both", "decompose_both"},
+             {"tucker", "use_effective_conv2d"},
              {"rank-dropout", "rank_dropout"},
              {"rank-dropout-scale", "rank_dropout_scale"},
              {"module-dropout", "module_dropout"}},
@@ -190,7 +208,7 @@ class Lokr : public Method {
 // PEFT has no full-matrix: it takes W1 and W2 whole when the rank is at least half their larger side.
 PeftModule Lokr::peft_module(const ModuleOptions& options, const nn::HostShape& host) const {
   const LokrLayout at = lokr_layout(options, host);
-  const Factors out = factorize(host.out, own(options).factor), in = factorize(host.in, own(options).factor);
+  const Factors out = factorize(host.out, own(options).factor), in = factorize(host.channels(), own(options).factor);
   check(out.outer == at.l && in.outer == at.m, ErrorKind::unsupported, options.module,
         "PEFT has one decompose_factor for both dimensions: expected outer factors {} and {}, got {} and {}", out.outer, in.outer, at.l,
         at.m);

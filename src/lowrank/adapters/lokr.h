@@ -1,6 +1,8 @@
 // LoKr: W' = W + s·(W1 ⊗ W2), W1 [l, m], W2 [k, n], l·k = O, m·n = I (Yeh et al., arXiv 2309.14859); element
-// ΔW[i1·k+i2, j1·n+j2] = s·W1[i1,j1]·W2[i2,j2]. W2 = w2_a·w2_b, [k, R]·[R, n], when R < max(k, n)/2; W1 = w1_a·w1_b likewise when
-// asked for. Tensor names, factorisation and initialisation as in PEFT's tuners/lokr/layer.py; no dense product is formed.
+// ΔW[i1·k+i2, j1·n+j2] = s·W1[i1,j1]·W2[i2,j2]. Of a convolution m·n is its channels and W2 a kernel [k, n, kh, kw]. W2 = w2_a·w2_b, [k,
+// R]·[R, n], when R < max(k, n)/2; W1 = w1_a·w1_b likewise when asked for. In Tucker form W2[o, i, y, x] = Σ_pq t2[p, q, y, x]·w2_a[p,
+// o]·w2_b[q, i], t2 [R, R, kh, kw], w2_a [R, k], w2_b [R, n]. Tensor names, factorisation and initialisation as in PEFT's
+// tuners/lokr/layer.py; no dense product is formed, but for a convolution of several groups, whose matrix is small.
 #pragma once
 
 #include "lowrank/adapters/method.h"
@@ -10,7 +12,7 @@ namespace lowrank::adapters {
 struct LokrOptions : MethodOptions {
   int64_t factor = 8;
   std::vector<int64_t> factors;  // explicit outer factors {l, m}; empty: by `factor`
-  bool decompose_both = false, full_matrix = false;
+  bool decompose_both = false, full_matrix = false, tucker = false;
   std::string init = "peft", scale_rule = "peft";
   double rank_dropout = 0.0, module_dropout = 0.0;
   bool rank_dropout_scale = true;
@@ -24,12 +26,12 @@ struct Factors {
 };
 Factors factorize(int64_t dimension, int64_t factor);
 
-/// The sizes of W1 [l, m] and W2 [k, n], and which of them are products of two.
+/// The sizes of W1 [l, m] and W2 [k, n], and which of them are products of two; tucker: of three.
 struct LokrLayout {
   int64_t l, k, m, n;
-  bool factored_w1, factored_w2;
+  bool factored_w1, factored_w2, tucker;
 };
-/// Throws Error{invalid_argument} when explicit factors do not divide O or I.
+/// Throws Error{invalid_argument} when explicit factors do not divide O or the channels.
 LokrLayout lokr_layout(const ModuleOptions& options, const nn::HostShape& host);
 /// alpha/R; with scale-rule lycoris 1 when neither W1 nor W2 is a product.
 double lokr_scale(const ModuleOptions& options, const LokrLayout& layout);
@@ -39,7 +41,7 @@ class LokrAdapter : public nn::Adapter {
   LokrAdapter(const ModuleOptions& options, const nn::Host& host);
 
   at::Tensor apply_to_weight(const at::Tensor& w) const override;
-  /// mix = W1, B·A = W2; none when W2 is full.
+  /// mix = W1, B·A = W2; none when W2 is full, and for several groups.
   std::optional<nn::LowRankForm> low_rank(const nn::Host& host) const override;
   /// w2_b on each of x's m blocks of n → blocks mixed by W1, in rank space → w2_a on each of y's l blocks of k. A full W2 goes
   /// before or after the mixing, whichever costs less. Rank dropout drops output channels of the update, module dropout
@@ -49,7 +51,9 @@ class LokrAdapter : public nn::Adapter {
 
  private:
   at::Tensor w1() const;
-  at::Tensor w2() const;
+  at::Tensor w2() const;  // [k, n·kh·kw]
+  at::Tensor A() const;   // W2 = B·A where it is a product, [k, R]·[R, n·kh·kw]
+  at::Tensor B() const;
   at::Tensor add_update(const at::Tensor& x, const at::Tensor& y0, const nn::Host& host) const;
 
   LokrLayout layout_;

@@ -5,38 +5,65 @@
 #include <cmath>
 
 #include "lowrank/adapters/dropout.h"
+#include "lowrank/adapters/tucker.h"
+#include "lowrank/base/error.h"
 #include "lowrank/tensor/random.h"
 
 namespace lowrank::adapters {
 
+namespace {
+
+const LoraOptions& own(const ModuleOptions& options) { return dynamic_cast<const LoraOptions&>(*options.method); }
+
+bool is_tucker(const ModuleOptions& options, const nn::HostShape& host) { return own(options).tucker && host.taps() > 1; }
+
+}  // namespace
+
 void LoraOptions::declare(OptionTable& table) {
   table.add("rslora", rslora, "scale by alpha/√rank instead of alpha/rank (arXiv 2312.03732)");
   table.add("dropout", dropout, "dropout on the adapter's input").range(0, 0.99);
+  table.add("tucker", tucker, "of convolutions: a 1x1 to R channels and a kernel among those (LyCORIS' use_tucker)");
 }
 
 double lora_scale(const ModuleOptions& options) {
-  const auto& own = dynamic_cast<const LoraOptions&>(*options.method);
   const auto rank = static_cast<double>(options.rank);
-  return options.alpha / (own.rslora ? std::sqrt(rank) : rank);
+  return options.alpha / (own(options).rslora ? std::sqrt(rank) : rank);
 }
 
 std::vector<TensorSpec> lora_tensors(const ModuleOptions& options, const nn::HostShape& host) {
-  return {{"lora_A", {options.rank, host.in}}, {"lora_B", {host.out, options.rank}}};
+  const int64_t rank = options.rank;
+  const TensorSpec up{"lora_B", host.pointwise(host.out, rank)};
+  if (!is_tucker(options, host)) return {{"lora_A", host.kernels(rank, host.channels())}, up};
+  return {{"lora_A", host.pointwise(rank, host.channels())}, {"lora_mid", host.kernels(rank, rank)}, up};
+}
+
+PeftModule lora_peft_module(const ModuleOptions& options, const nn::HostShape& host) {
+  check(!is_tucker(options, host), ErrorKind::unsupported, options.module, "PEFT's LoRA has no Tucker form: expected tucker off, got on");
+  check(host.groups == 1, ErrorKind::unsupported, options.module,
+        "expected a convolution of one group, got {}: PEFT's lora_A then sees the channels of every group, which is another update",
+        host.groups);
+  return {options.rank, options.alpha};
 }
 
 LoraAdapter::LoraAdapter(const ModuleOptions& options, const nn::Host& host)
-    : scale_(lora_scale(options)), dropout_(dynamic_cast<const LoraOptions&>(*options.method).dropout) {
-  const nn::HostShape shape = host.shape();
+    : scale_(lora_scale(options)), dropout_(own(options).dropout), tucker_(is_tucker(options, host.shape())) {
+  const bool one_hot = host.shape().one_hot_input;
   const auto dtype = host.weight().scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-  const auto like = host.weight().options().dtype(dtype);
-  at::Tensor a = at::zeros({options.rank, shape.in}, like), b = at::zeros({shape.out, options.rank}, like);
-  if (shape.one_hot_input) {
-    tensor::fill_normal_(b, 0, 1, RandomStream(options.seed, "init:lora_B:" + options.module));
-  } else {
-    tensor::fill_kaiming_(a, RandomStream(options.seed, "init:lora_A:" + options.module));
+  for (const TensorSpec& spec : lora_tensors(options, host.shape())) {
+    at::Tensor value = at::zeros(spec.shape, host.weight().options().dtype(dtype));
+    const RandomStream stream(options.seed, "init:" + spec.name + ":" + options.module);
+    if (one_hot && spec.name == "lora_B") {
+      tensor::fill_normal_(value, 0, 1, stream);
+    } else if (!one_hot && spec.name != "lora_B") {
+      tensor::fill_kaiming_(value, stream);
+    }
+    register_parameter(spec.name, value);
   }
-  register_parameter("lora_A", a);
-  register_parameter("lora_B", b);
+}
+
+at::Tensor LoraAdapter::A() const {
+  const at::Tensor down = parameters_["lora_A"].flatten(1);
+  return tucker_ ? tucker_product(parameters_["lora_mid"], down) : down;
 }
 
 at::Tensor LoraAdapter::apply_to_weight(const at::Tensor& w) const {
@@ -69,8 +96,9 @@ class Lora : public Method {
     return std::make_shared<LoraAdapter>(options, host);
   }
   PeftSpelling peft() const override {
-    return {"LORA", "lora_alpha", "lora_dropout", {{"rslora", "use_rslora"}}, {{"use_dora", false}}, {}};
+    return {"LORA", "lora_alpha", "lora_dropout", {{"rslora", "use_rslora"}}, {{"use_dora", false}}, {"tucker"}};
   }
+  PeftModule peft_module(const ModuleOptions& options, const nn::HostShape& host) const override { return lora_peft_module(options, host); }
   double effective_scale(const ModuleOptions& options, const nn::HostShape& /*host*/) const override { return lora_scale(options); }
 };
 

@@ -26,9 +26,9 @@ bool glob_matches_suffix(std::string_view glob, std::string_view name) {
 
 Target::Target(std::string text, std::string_view where) : text_(std::move(text)) {
   check(!text_.empty() && text_ != kRegexPrefix, ErrorKind::invalid_argument, where,
-        "expected a module name, a glob, re:<regex> or all-linear, got '{}'", text_);
-  if (text_ == "all-linear") {
-    kind_ = Kind::all_linear;
+        "expected a module name, a glob, re:<regex>, all-linear, all-conv or all, got '{}'", text_);
+  if (text_ == "all-linear" || text_ == "all-conv" || text_ == "all") {
+    kind_ = Kind::all;
   } else if (text_.starts_with(kRegexPrefix)) {
     kind_ = Kind::regex;
     pattern_.emplace(text_.substr(kRegexPrefix.size()), where);
@@ -37,9 +37,9 @@ Target::Target(std::string text, std::string_view where) : text_(std::move(text)
   }
 }
 
-bool Target::matches(std::string_view name, bool linear) const {
+bool Target::matches(std::string_view name, std::string_view kind) const {
   switch (kind_) {
-    case Kind::all_linear: return linear;
+    case Kind::all: return (kind == "linear" && text_ != "all-conv") || (kind == "conv2d" && text_ != "all-linear");
     case Kind::regex: return pattern_->matches(name);
     case Kind::glob: return glob_matches_suffix(text_, name);
     case Kind::name: break;

@@ -2,7 +2,9 @@
 //   a name        "query": the module of that name, or any whose dotted name ends in ".query" (PEFT's rule for lists);
 //   a glob        "layer.*.output.dense": '*' any run of characters, '?' one; the whole name or a dotted suffix of it;
 //   an expression "re:.*\.layer\.[0-3]\..*": a regular expression that matches the whole name;
-//   all-linear    every linear layer except the new heads.
+//   all-linear    every linear layer except the new heads;
+//   all-conv      every convolution;
+//   all           both.
 #pragma once
 
 #include <optional>
@@ -16,12 +18,12 @@ namespace lowrank::adapters {
 
 class Target {
  public:
-  enum class Kind { name, glob, regex, all_linear };
+  enum class Kind { name, glob, regex, all };
   /// Throws Error{invalid_argument} for an empty entry or an expression that does not compile.
   Target(std::string text, std::string_view where);
 
-  /// `linear`: the module is a linear host outside the heads (what all-linear asks for).
-  bool matches(std::string_view name, bool linear) const;
+  /// `kind` is that of the host outside the heads (HostShape::kind), which all-linear, all-conv and all ask for; else "".
+  bool matches(std::string_view name, std::string_view kind) const;
   Kind kind() const { return kind_; }
   const std::string& text() const { return text_; }
 

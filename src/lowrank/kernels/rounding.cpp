@@ -11,13 +11,13 @@ namespace {
 
 LOWRANK_ALWAYS_INLINE void finish_row(int64_t columns, at::BFloat16* y, const float* c, const float* gain, const float* bias) {
   if (gain && bias) {
-    for (int64_t j = 0; j < columns; ++j) y[j] = narrowed((widened(y[j]) + c[j]) * gain[j] + bias[j]);
+    for (int64_t j = 0; j < columns; ++j) y[j] = rounded<at::BFloat16>((widened(y[j]) + c[j]) * gain[j] + bias[j]);
   } else if (gain) {
-    for (int64_t j = 0; j < columns; ++j) y[j] = narrowed((widened(y[j]) + c[j]) * gain[j]);
+    for (int64_t j = 0; j < columns; ++j) y[j] = rounded<at::BFloat16>((widened(y[j]) + c[j]) * gain[j]);
   } else if (bias) {
-    for (int64_t j = 0; j < columns; ++j) y[j] = narrowed(widened(y[j]) + c[j] + bias[j]);
+    for (int64_t j = 0; j < columns; ++j) y[j] = rounded<at::BFloat16>(widened(y[j]) + c[j] + bias[j]);
   } else {
-    for (int64_t j = 0; j < columns; ++j) y[j] = narrowed(widened(y[j]) + c[j]);
+    for (int64_t j = 0; j < columns; ++j) y[j] = rounded<at::BFloat16>(widened(y[j]) + c[j]);
   }
 }
 
@@ -34,7 +34,7 @@ LOWRANK_VECTOR_VERSIONS(void, finished_rows, finish,
 
 template <VectorUnit>
 LOWRANK_ALWAYS_INLINE void round_all(int64_t count, const float* from, at::BFloat16* to) {
-  for (int64_t i = 0; i < count; ++i) to[i] = narrowed(from[i]);
+  for (int64_t i = 0; i < count; ++i) to[i] = rounded<at::BFloat16>(from[i]);
 }
 
 LOWRANK_VECTOR_VERSIONS(void, rounded_numbers, round_all, (int64_t count, const float* from, at::BFloat16* to), (count, from, to))
@@ -64,7 +64,7 @@ LOWRANK_ALWAYS_INLINE void turn_square(const float* from, int64_t from_stride, a
   exchange<4>(rows, kColumns);
   exchange<2>(rows, kColumns);
   exchange<1>(rows, kColumns);
-  for (int i = 0; i < kSide; ++i) {  // narrowed() for a vector
+  for (int i = 0; i < kSide; ++i) {  // rounded<at::BFloat16>() for a vector
     Bits bits;
     __builtin_memcpy(&bits, &rows[i], sizeof bits);
     const Bits rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16;
@@ -81,7 +81,8 @@ LOWRANK_ALWAYS_INLINE void turn_all(int64_t rows, int64_t columns, const float* 
       turn_square(from + row * columns + column, columns, to + column * stride + row, stride);
     }
     for (; row < rows; ++row) {
-      for (int64_t c = column; c < std::min(columns, column + kSide); ++c) to[c * stride + row] = narrowed(from[row * columns + c]);
+      for (int64_t c = column; c < std::min(columns, column + kSide); ++c)
+        to[c * stride + row] = rounded<at::BFloat16>(from[row * columns + c]);
     }
   }
 }

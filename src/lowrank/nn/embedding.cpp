@@ -10,7 +10,11 @@ namespace lowrank::nn {
 
 Embedding::Embedding(int64_t vocabulary, int64_t width) { own(at::zeros({vocabulary, width}), at::Tensor()); }
 
-HostShape Embedding::shape() const { return {"embedding", weight().size(1), weight().size(0), true}; }
+HostShape Embedding::shape() const { return {.kind = "embedding", .out = weight().size(1), .in = weight().size(0), .one_hot_input = true}; }
+
+at::Tensor Embedding::multiply(const at::Tensor& ids, const at::Tensor& m, const at::Tensor& /*bias*/) const {
+  return at::embedding(m.t(), ids);
+}
 
 at::Tensor Embedding::project(const at::Tensor& ids, const at::Tensor& m, int64_t blocks) const {
   check(blocks == 0, ErrorKind::unsupported, "embedding", "an embedding has no input blocks, asked for {}", blocks);
@@ -25,9 +29,5 @@ at::Tensor Embedding::add_expanded(const at::Tensor& y0, const at::Tensor& h, co
   check(blocks == 0, ErrorKind::unsupported, "embedding", "an embedding has no output blocks, asked for {}", blocks);
   return y0 + scale * at::linear(h, m).to(y0.scalar_type());
 }
-
-at::Tensor Embedding::scale_outputs(const at::Tensor& y, const at::Tensor& gain) const { return y * gain.to(y.scalar_type()); }
-
-at::Tensor Embedding::base(const at::Tensor& ids) const { return at::embedding(weight(), ids); }
 
 }  // namespace lowrank::nn

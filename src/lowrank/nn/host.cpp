@@ -7,6 +7,16 @@
 
 namespace lowrank::nn {
 
+std::vector<int64_t> HostShape::kernels(int64_t rows, int64_t channels) const {
+  if (!is_convolution()) return {rows, channels};
+  return {rows, channels, kernel[0], kernel[1]};
+}
+
+std::vector<int64_t> HostShape::pointwise(int64_t rows, int64_t columns) const {
+  if (!is_convolution()) return {rows, columns};
+  return {rows, columns, 1, 1};
+}
+
 std::optional<LowRankForm> Adapter::low_rank(const Host& /*host*/) const { return std::nullopt; }
 
 at::Tensor Adapter::forward(const at::Tensor& x, const at::Tensor& y0, const Host& host, const DropoutSource& /*dropout*/) {
@@ -14,12 +24,18 @@ at::Tensor Adapter::forward(const at::Tensor& x, const at::Tensor& y0, const Hos
     const at::Tensor y = host.add_expanded(y0, host.project(x, form->A), form->B, form->scale);
     return form->gain.defined() ? host.scale_outputs(y, form->gain) : y;
   }
-  return host.project(x, apply_to_weight(host.matrix()).to(y0.scalar_type()));
+  return host.multiply(x, apply_to_weight(host.matrix()).to(y0.scalar_type()));
+}
+
+at::Tensor Host::scale_outputs(const at::Tensor& y, const at::Tensor& gain) const {
+  const at::Tensor same = gain.to(y.scalar_type());
+  if (gain.dim() == 1) return y * same;
+  return (y.reshape({gain.size(0), -1, y.size(-1)}) * same.unsqueeze(1)).view(y.sizes());
 }
 
 at::Tensor Host::forward(const at::Tensor& x, const RowKeys* keys) {
-  const bool plain = adapters_.empty() || is_merged();
-  if (!plain && adapters_.size() == 1) {
+  if (adapters_.empty() || is_merged()) return multiply(x, matrix(), bias_);
+  if (adapters_.size() == 1) {
     const Adapter& only = *adapters_.front().second;
     if (keys == nullptr || !only.has_dropout()) {
       if (const auto form = only.low_rank(*this)) {
@@ -27,10 +43,8 @@ at::Tensor Host::forward(const at::Tensor& x, const RowKeys* keys) {
       }
     }
   }
-  at::Tensor y = base(x);
-  if (!plain) {
-    for (size_t i = 0; i < adapters_.size(); ++i) y = adapters_[i].second->forward(x, y, *this, {keys, salts_[i]});
-  }
+  at::Tensor y = multiply(x, matrix());
+  for (size_t i = 0; i < adapters_.size(); ++i) y = adapters_[i].second->forward(x, y, *this, {keys, salts_[i]});
   return bias_.defined() ? add_bias(y) : y;
 }
 

@@ -3,6 +3,7 @@
 // (dense, quantised) are the host's affair: methods speak to it through project, expand and scale only.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <string>
 #include <torch/nn/module.h>
@@ -18,6 +19,18 @@ struct HostShape {
   std::string_view kind;  // "linear", "embedding", "conv2d"
   int64_t out = 0, in = 0;
   bool one_hot_input = false;  // x is an index that selects one column (embedding)
+  // Of a convolution; elsewhere 1.
+  std::array<int64_t, 2> kernel{1, 1};
+  int64_t groups = 1;
+  bool dilated = false;
+
+  bool is_convolution() const { return kind == "conv2d"; }
+  int64_t taps() const { return kernel[0] * kernel[1]; }  // neighbouring columns that belong to one input channel
+  int64_t channels() const { return in / taps(); }        // inputs that one output sees
+  /// The stored shape of a matrix over such inputs, [rows, channels·taps]: with a kernel's two sizes for a convolution.
+  std::vector<int64_t> kernels(int64_t rows, int64_t channels) const;
+  /// The same for one that has no kernel: [rows, columns], or [rows, columns, 1, 1] for a convolution.
+  std::vector<int64_t> pointwise(int64_t rows, int64_t columns) const;
 };
 
 class Host : public torch::nn::Module {
@@ -26,16 +39,20 @@ class Host : public torch::nn::Module {
   /// The frozen weight as [O, I], dequantised if need be. A view that callers must not write to.
   virtual at::Tensor matrix() const = 0;
 
-  /// x·Mᵀ [.., K] in this layer's own sense for another matrix. With blocks = m the input is m groups of n = I/m that share
-  /// M [K, n] (undefined: the identity); the result is [m, .., K], block first, so that mixing blocks is one matrix product.
+  /// x·Mᵀ + bias in this layer's own sense, M [O, I] in W's place; an undefined bias is 0.
+  virtual at::Tensor multiply(const at::Tensor& x, const at::Tensor& m, const at::Tensor& bias = {}) const = 0;
+
+  /// x·Mᵀ [.., K] for a matrix of few rows, which all groups of a convolution share. With blocks = m the input is m groups of n = I/m that
+  /// share M [K, n] (undefined: the identity); the result is [m, .., K], block first, so that mixing blocks is one matrix product.
   virtual at::Tensor project(const at::Tensor& x, const at::Tensor& m, int64_t blocks = 0) const = 0;
   /// y0 + scale·(h·Mᵀ), h [.., R], M [O, R]; with blocks = l, h [l, .., R] and M [O/l, R] (undefined: the identity) each block
   /// fills its O/l outputs.
   /// y0 is the caller's own and may be overwritten.
   virtual at::Tensor add_expanded(const at::Tensor& y0, const at::Tensor& h, const at::Tensor& m, double scale,
                                   int64_t blocks = 0) const = 0;
-  /// y with output channel o multiplied by gain[o], gain [O].
-  virtual at::Tensor scale_outputs(const at::Tensor& y, const at::Tensor& gain) const = 0;
+  /// y with output channel o multiplied by gain[o], gain [O]; or gain [N, O] or [N, 1], a row for each of N parts of y's leading
+  /// dimensions.
+  virtual at::Tensor scale_outputs(const at::Tensor& y, const at::Tensor& gain) const;
 
   /// base → each adapter in order → bias, added once and last. `keys`: rows' dropout keys while training, else null.
   at::Tensor forward(const at::Tensor& x, const RowKeys* keys = nullptr);
@@ -60,8 +77,7 @@ class Host : public torch::nn::Module {
  protected:
   /// Registers "weight" (frozen) and, if defined, "bias".
   void own(at::Tensor weight, at::Tensor bias);
-  virtual at::Tensor base(const at::Tensor& x) const = 0;  // y0 = x·Wᵀ, no bias
-  virtual at::Tensor add_bias(const at::Tensor& y) const = 0;
+  virtual at::Tensor add_bias(const at::Tensor& y) const { return y + bias_; }
   virtual at::Tensor weight_from_matrix(const at::Tensor& matrix) const = 0;  // [O, I] → stored shape
   /// One adapter in the shared form, bias included, as one operation; nullopt when this kind has none.
   virtual std::optional<at::Tensor> fused(const at::Tensor& /*x*/, const LowRankForm& /*form*/) const { return std::nullopt; }

@@ -16,7 +16,11 @@ at::Tensor in_dtype_of(const at::Tensor& x, const at::Tensor& m) { return m.defi
 
 Linear::Linear(int64_t in, int64_t out, bool with_bias) { own(at::zeros({out, in}), with_bias ? at::zeros({out}) : at::Tensor()); }
 
-HostShape Linear::shape() const { return {"linear", weight().size(0), weight().size(1), false}; }
+HostShape Linear::shape() const { return {.kind = "linear", .out = weight().size(0), .in = weight().size(1)}; }
+
+at::Tensor Linear::multiply(const at::Tensor& x, const at::Tensor& m, const at::Tensor& bias) const {
+  return at::linear(x, m, bias.defined() ? std::optional(bias) : std::nullopt);
+}
 
 at::Tensor Linear::project(const at::Tensor& x, const at::Tensor& m, int64_t blocks) const {
   const at::Tensor same = in_dtype_of(x, m);
@@ -26,12 +30,6 @@ at::Tensor Linear::project(const at::Tensor& x, const at::Tensor& m, int64_t blo
 at::Tensor Linear::add_expanded(const at::Tensor& y0, const at::Tensor& h, const at::Tensor& m, double scale, int64_t blocks) const {
   return kernels::add_expanded_blocks(y0, blocks == 0 ? h.unsqueeze(0) : h, in_dtype_of(y0, m), scale);
 }
-
-at::Tensor Linear::scale_outputs(const at::Tensor& y, const at::Tensor& gain) const { return y * gain.to(y.scalar_type()); }
-
-at::Tensor Linear::base(const at::Tensor& x) const { return at::linear(x, weight()); }
-
-at::Tensor Linear::add_bias(const at::Tensor& y) const { return y + bias(); }
 
 std::optional<at::Tensor> Linear::fused(const at::Tensor& x, const LowRankForm& form) const {
   if (weight().requires_grad()) return std::nullopt;

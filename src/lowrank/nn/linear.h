@@ -12,13 +12,11 @@ class Linear : public Host {
 
   HostShape shape() const override;
   at::Tensor matrix() const override { return weight(); }
+  at::Tensor multiply(const at::Tensor& x, const at::Tensor& m, const at::Tensor& bias) const override;
   at::Tensor project(const at::Tensor& x, const at::Tensor& m, int64_t blocks) const override;
   at::Tensor add_expanded(const at::Tensor& y0, const at::Tensor& h, const at::Tensor& m, double scale, int64_t blocks) const override;
-  at::Tensor scale_outputs(const at::Tensor& y, const at::Tensor& gain) const override;
 
  protected:
-  at::Tensor base(const at::Tensor& x) const override;
-  at::Tensor add_bias(const at::Tensor& y) const override;
   at::Tensor weight_from_matrix(const at::Tensor& matrix) const override { return matrix; }
   std::optional<at::Tensor> fused(const at::Tensor& x, const LowRankForm& form) const override;
 };

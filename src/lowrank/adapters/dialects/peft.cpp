@@ -151,6 +151,22 @@ void read_notes(PeftFolder& folder) {
   check_agreement(folder);
 }
 
+// PEFT keeps the magnitudes of a convolution ready to multiply its kernels.
+std::vector<int64_t> stored_shape(const TensorSpec& spec, const nn::HostShape& host) {
+  const bool per_kernel = host.is_convolution() && spec.name == "lora_magnitude_vector";
+  return per_kernel ? std::vector<int64_t>{1, host.out, 1, 1} : spec.shape;
+}
+
+void warn_of_dilation(const AdapterSet& set) {
+  std::vector<std::string> dilated;
+  for (const auto& entry : set.modules) {
+    if (entry.host->shape().dilated) dilated.push_back(entry.module);
+  }
+  if (dilated.empty() || set.config.method->peft().peft_type != "LORA") return;
+  log(LogLevel::warning, "adapters",
+      fmt::format("PEFT's LoRA leaves the dilation out of lora_A: merge the folder there before use, for {}", fmt::join(dilated, ", ")));
+}
+
 struct Expected {
   tensor::TensorMap parameters;                        // heads and biases: where each tensor goes
   std::map<std::string, std::vector<int64_t>> shapes;  // every tensor of the folder
@@ -171,8 +187,10 @@ Expected expect(torch::nn::Module& model, const PeftFolder& folder, const std::v
   const auto hosts = choose_hosts(model, with_spelled_targets(folder), heads, Origin::file);
   Problems problems(ErrorKind::file_format, folder.path.string());
   for (const auto& [module, host] : hosts) {
-    for (const auto& spec : folder.config.method->tensors(folder.config.for_module(module), host->shape())) {
-      expected.shapes[module + "." + spec.name] = spec.shape;
+    const ModuleOptions options = folder.config.for_module(module, host->shape());
+    folder.config.method->peft_module(options, host->shape());  // refuses what would be another update there
+    for (const auto& spec : folder.config.method->tensors(options, host->shape())) {
+      expected.shapes[module + "." + spec.name] = stored_shape(spec, host->shape());
     }
     if (auto difference = difference_for(folder.config, folder.spelled, module, host->shape()); !difference.empty()) {
       problems.add("lowrank.json and adapter_config.json disagree: " + difference);
@@ -234,11 +252,15 @@ void check_peft(const AdapterSet& set) {
 
 void write_peft(const std::filesystem::path& folder, const AdapterSet& set, const tensor::TensorMap& heads, const PeftContext& context) {
   check_peft(set);
+  warn_of_dilation(set);
   tensor::TensorMap tensors;
   std::set<std::string> adapted;
   for (const auto& [module, host, adapter, options] : set.modules) {
     adapted.insert(module + ".bias");
-    for (const auto& entry : adapter->named_parameters()) tensors[key_of(module, entry.key(), host->shape().one_hot_input)] = entry.value();
+    const nn::HostShape shape = host->shape();
+    for (const auto& spec : set.config.method->tensors(options, shape)) {
+      tensors[key_of(module, spec.name, shape.one_hot_input)] = adapter->named_parameters()[spec.name].view(stored_shape(spec, shape));
+    }
   }
   for (const auto& [name, bias] : set.biases) {
     const std::string module = name.substr(0, name.size() - std::min(name.size(), std::string_view(".bias").size()));
@@ -265,7 +287,8 @@ AdapterSet load_peft(torch::nn::Module& model, const PeftFolder& folder, const s
   set.config = folder.config;
   const at::NoGradGuard no_grad;
   for (const auto& [module, host, adapter, options] : set.modules) {
-    for (auto& entry : adapter->named_parameters()) entry.value().copy_(folder.tensors.at(module + "." + entry.key()));
+    for (auto& entry : adapter->named_parameters())
+      entry.value().copy_(folder.tensors.at(module + "." + entry.key()).view(entry.value().sizes()));
   }
   for (const auto& [parameter, value] : expected.parameters) value.copy_(folder.tensors.at(parameter));
   return set;

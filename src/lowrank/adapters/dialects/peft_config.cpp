@@ -70,7 +70,8 @@ void set_strengths(Json& json, const AdapterSet& set, const std::string& alpha_k
   PatternList<double> own_alphas;
   for (const auto& entry : set.modules) {
     const auto [rank, alpha] = set.config.method->peft_module(entry.options, entry.host->shape());
-    as_configured = as_configured && rank == entry.options.rank && nearly_equal(alpha, entry.options.alpha);
+    as_configured = as_configured && rank == ranks.value_for(entry.module, set.config.rank) &&
+                    nearly_equal(alpha, alphas.value_for(entry.module, set.config.alpha));
     own_ranks.entries.emplace_back(escaped(entry.module), rank);
     own_alphas.entries.emplace_back(escaped(entry.module), nearly_equal(alpha, entry.options.alpha) ? entry.options.alpha : alpha);
   }
@@ -252,7 +253,7 @@ Json format_peft_config(const AdapterSet& set, const PeftContext& context) {
 }
 
 std::string difference_for(const AdapterConfig& one, const AdapterConfig& other, const std::string& module, const nn::HostShape& shape) {
-  const ModuleOptions a = one.for_module(module), b = other.for_module(module);
+  const ModuleOptions a = one.for_module(module, shape), b = other.for_module(module, shape);
   const auto ta = one.method->tensors(a, shape), tb = other.method->tensors(b, shape);
   const bool same = std::equal(ta.begin(), ta.end(), tb.begin(), tb.end(),
                                [](const TensorSpec& x, const TensorSpec& y) { return x.name == y.name && x.shape == y.shape; });

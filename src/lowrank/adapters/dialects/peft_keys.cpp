@@ -64,7 +64,7 @@ constexpr std::array kKeys = {
     PeftKey{"LOKR", "module_dropout", "0.0", spelled, ""},
     PeftKey{"LOKR", "rank_dropout", "0.0", spelled, ""},
     PeftKey{"LOKR", "rank_dropout_scale", "false", spelled, ""},
-    PeftKey{"LOKR", "use_effective_conv2d", "false", refused, "a core tensor for convolutions"},
+    PeftKey{"LOKR", "use_effective_conv2d", "false", spelled, ""},
 };
 
 constexpr std::array<std::string_view, 6> kTasks = {"SEQ_CLS",   "SEQ_2_SEQ_LM", "CAUSAL_LM",

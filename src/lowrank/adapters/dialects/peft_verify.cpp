@@ -1,5 +1,6 @@
 // The independent read-back. What is here must not use the adapter classes: it says the formulas once more, from the
 // file.
+#include <ATen/ops/einsum.h>
 #include <ATen/ops/equal.h>
 #include <ATen/ops/kron.h>
 #include <ATen/ops/linalg_vector_norm.h>
@@ -23,10 +24,12 @@ class RawModule {
   RawModule(const Json& config, const tensor::TensorMap& tensors, const std::string& module)
       : config_(config), tensors_(tensors), module_(module) {}
 
-  /// The tensor in float64; undefined when the file has none of that name.
+  /// The tensor in float64, kernels as rows of a matrix; undefined when the file has none of that name.
   at::Tensor get(const std::string& suffix) const {
     const auto found = tensors_.find("base_model.model." + module_ + "." + suffix);
-    return found == tensors_.end() ? at::Tensor() : found->second.to(at::kDouble);
+    if (found == tensors_.end()) return {};
+    const at::Tensor value = found->second.to(at::kDouble);
+    return value.dim() > 2 ? value.flatten(1) : value;
   }
 
   double number(const std::string& key, const std::string& pattern_key) const {
@@ -52,13 +55,17 @@ at::Tensor lora_weight(const RawModule& raw, const at::Tensor& w) {
   const double scale = raw.number("lora_alpha", "alpha_pattern") / (raw.flag("use_rslora") ? std::sqrt(rank) : rank);
   const at::Tensor sum = w + scale * at::mm(B, A);
   if (!raw.flag("use_dora")) return sum;
-  return (raw.get("lora_magnitude_vector") / at::linalg_vector_norm(sum, 2, {1})).unsqueeze(1) * sum;
+  return (raw.get("lora_magnitude_vector").flatten() / at::linalg_vector_norm(sum, 2, {1})).unsqueeze(1) * sum;
 }
 
 at::Tensor lokr_weight(const RawModule& raw, const at::Tensor& w) {
   const auto factor = [&](const std::string& name) {
-    const at::Tensor whole = raw.get(name);
-    return whole.defined() ? whole : at::mm(raw.get(name + "_a"), raw.get(name + "_b"));
+    const at::Tensor whole = raw.get(name), core = raw.get("lokr_t2");
+    if (whole.defined()) return whole;
+    const at::Tensor a = raw.get(name + "_a"), b = raw.get(name + "_b");
+    if (name == "lokr_w1" || !core.defined()) return at::mm(a, b);
+    const at::Tensor kernels = core.view({a.size(0), b.size(0), -1});  // [R, R, kh·kw]
+    return at::einsum("pqt,po,qi->oit", {kernels, a, b}).flatten(1);
   };
   const double scale = raw.number("alpha", "alpha_pattern") / raw.number("r", "rank_pattern");
   return w + scale * at::kron(factor("lokr_w1"), factor("lokr_w2"));

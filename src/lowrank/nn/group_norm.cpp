@@ -1,0 +1,19 @@
+#include "lowrank/nn/group_norm.h"
+
+#include <ATen/ops/group_norm.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/zeros.h>
+
+namespace lowrank::nn {
+
+GroupNorm::GroupNorm(int64_t groups, int64_t channels, double eps) : groups_(groups), eps_(eps) {
+  register_parameter("weight", at::ones({channels}), /*requires_grad=*/false);
+  register_parameter("bias", at::zeros({channels}), /*requires_grad=*/false);
+}
+
+at::Tensor GroupNorm::forward(const at::Tensor& x) const {
+  // Looked up, not cached: full fine-tuning and loading replace the parameters' storage.
+  return at::group_norm(x, groups_, parameters_["weight"], parameters_["bias"], eps_);
+}
+
+}  // namespace lowrank::nn
