@@ -89,6 +89,8 @@ TEST(DiffusionLoss, AMaskLeavesOutWhatItCovers) {
 TEST(DiffusionLoss, WeightsStayFiniteWithoutSignal) {
   EXPECT_EQ(loss_of({.min_snr_gamma = 5}, Prediction::epsilon, true).weight(999), 1.0);
   EXPECT_EQ(loss_of({.min_snr_gamma = 5}, Prediction::v_prediction, true).weight(999), 0.0);
+  EXPECT_LOWRANK_ERROR(loss_of({.weighting_scheme = "sigma_sqrt"}, Prediction::flow).weight(0), ErrorKind::invalid_argument,
+                       "timestep 0 is not finite");
   EXPECT_LOWRANK_ERROR(loss_of({.debiased_estimation_loss = true}, Prediction::epsilon, true).weight(999), ErrorKind::invalid_argument,
                        "the weight of timestep 999 is not finite");
 }
@@ -101,6 +103,34 @@ TEST(DiffusionLoss, OptionsThatMeanNothingForTheModelAreRefused) {
   EXPECT_LOWRANK_ERROR(loss_of({.v_pred_like_loss = 1}, Prediction::v_prediction), ErrorKind::invalid_argument, "v-pred-like-loss");
   EXPECT_LOWRANK_ERROR(loss_of({.weighting_scheme = "cosmap"}), ErrorKind::invalid_argument, "'weighting-scheme' is for flow models");
   EXPECT_LOWRANK_ERROR(loss_of({.loss_type = "huber"}, Prediction::flow), ErrorKind::invalid_argument, "huber-schedule snr");
+}
+
+TEST(DiffusionLoss, ShapesThatDoNotFitAreNamed) {
+  const at::Tensor x = test::fixed({2, 3}, 1);
+  EXPECT_LOWRANK_ERROR(loss_of({}).per_sample(x, x[0], std::vector<double>{1, 2}), ErrorKind::shape, "got [2, 3], [3] and 2");
+  EXPECT_LOWRANK_ERROR(loss_of({}).sum(x, x, std::vector<double>{1, 2}, std::vector<double>{1}), ErrorKind::shape,
+                       "one weight for each of 2 samples, got 1");
+}
+
+TEST(DiffusionOptions, ChangeTheModelsConfiguration) {
+  const SchedulerConfig v = with_options(SchedulerConfig{}, DiffusionOptions{.prediction_type = "v_prediction", .zero_terminal_snr = true});
+  EXPECT_EQ(v.prediction, Prediction::v_prediction);
+  EXPECT_TRUE(v.zero_terminal_snr);
+  EXPECT_LOWRANK_ERROR(with_options(SchedulerConfig{}, DiffusionOptions{.zero_terminal_snr = true}), ErrorKind::invalid_argument,
+                       "expected a model of v_prediction or sample, got 'epsilon'");
+}
+
+TEST(SamplerOptions, ChangeTheSamplersConfiguration) {
+  SamplerOptions options;
+  OptionTable table;
+  declare(table, options);
+  table.apply({{"sampler", "dpmpp_2m"}, {"karras_sigmas", true}, {"timestep_spacing", "trailing"}}, "test");
+  const SchedulerConfig config = with_options(SchedulerConfig{.sampler = options.sampler}, options);
+  EXPECT_TRUE(config.karras);
+  EXPECT_EQ(config.spacing, Spacing::trailing);
+  EXPECT_LOWRANK_ERROR(with_options(config, SamplerOptions{.eta = 0.5}), ErrorKind::invalid_argument,
+                       "is for ddim, but the sampler is 'dpmpp_2m'");
+  EXPECT_LOWRANK_ERROR(table.apply({{"sampler", "dpmpp_3m"}}, "test"), ErrorKind::invalid_argument, "sampler");
 }
 
 TEST(DiffusionOptions, HaveKohyasNames) {

@@ -41,10 +41,9 @@ DiffusionLoss::DiffusionLoss(NoiseSchedule schedule, Prediction prediction, cons
 }
 
 double DiffusionLoss::weight(double t) const {
-  if (prediction_ == Prediction::flow) return sd3_weight(options_.weighting_scheme, schedule_.sigma(t));
   const double snr = schedule_.snr(t), bounded = std::min(snr, kLargestSnr), gamma = options_.min_snr_gamma;
   const bool epsilon = prediction_ == Prediction::epsilon, v = prediction_ == Prediction::v_prediction;
-  double weight = 1.0;
+  double weight = prediction_ == Prediction::flow ? sd3_weight(options_.weighting_scheme, schedule_.sigma(t)) : 1.0;
   if (gamma > 0) {
     // min(1, γ/SNR) is min(SNR, γ)/SNR without 0/0 at zero SNR.
     weight *= epsilon ? std::min(1.0, gamma / snr) : v ? std::min(snr, gamma) / (snr + 1) : std::min(snr, gamma);
@@ -69,8 +68,8 @@ double DiffusionLoss::huber_threshold(double t) const {
 
 at::Tensor DiffusionLoss::per_sample(const at::Tensor& output, const at::Tensor& target, std::span<const double> timesteps,
                                      const at::Tensor& mask) const {
-  check(output.dim() >= 1 && output.sizes() == target.sizes() && output.size(0) == static_cast<int64_t>(timesteps.size()), ErrorKind::shape,
-        "diffusion loss", "expected output and target of one shape and a timestep a sample, got [{}], [{}] and {}",
+  check(output.dim() >= 2 && output.sizes() == target.sizes() && output.size(0) == static_cast<int64_t>(timesteps.size()), ErrorKind::shape,
+        "diffusion loss", "expected output and target of one shape [B, …] and a timestep a sample, got [{}], [{}] and {}",
         fmt::join(output.sizes(), ", "), fmt::join(target.sizes(), ", "), timesteps.size());
   const at::Tensor d = output.to(at::kFloat) - target.to(at::kFloat);
   at::Tensor losses;

@@ -1,5 +1,8 @@
 #include "lowrank/diffusion/options.h"
 
+#include "lowrank/base/error.h"
+#include "lowrank/diffusion/sampler.h"
+
 namespace lowrank::diffusion {
 
 namespace {
@@ -8,6 +11,11 @@ const double kMany = 1e12;
 
 void declare_loss(OptionTable& table, DiffusionOptions& options) {
   const std::string group = "Diffusion loss";
+  table.add("prediction-type", options.prediction_type, "what the model predicts; auto: as its scheduler_config.json says")
+      .choices({"auto", "epsilon", "v_prediction", "sample", "flow_prediction"})
+      .group(group);
+  table.add("zero-terminal-snr", options.zero_terminal_snr, "rescale the noise so that the last timestep is noise alone (v-prediction)")
+      .group(group);
   table.add("min-snr-gamma", options.min_snr_gamma, "weigh each timestep by min(SNR, gamma), 5 is usual; 0: off")
       .range(0, kMany)
       .group(group);
@@ -71,6 +79,37 @@ void declare(OptionTable& table, DiffusionOptions& options) {
   declare_loss(table, options);
   declare_noise(table, options);
   declare_timesteps(table, options);
+}
+
+void declare(OptionTable& table, SamplerOptions& options) {
+  const std::string group = "Sampling";
+  std::vector<std::string> names{"auto"};
+  for (const SamplerKind* kind : sampler_kinds()) names.emplace_back(kind->name);
+  table.add("sampler", options.sampler, "auto: the one in the model's scheduler_config.json").choices(names).group(group);
+  table.add("steps", options.steps, "model calls a picture").range(1, kMany).group(group);
+  table.add("karras-sigmas", options.karras_sigmas, "space noise levels as Karras et al. (euler, dpmpp_2m, flow_euler)").group(group);
+  table.add("timestep-spacing", options.timestep_spacing, "auto: as the model's file says")
+      .choices({"auto", "leading", "linspace", "trailing"})
+      .group(group);
+  table.add("eta", options.eta, "share of DDPM's noise (ddim)").range(0, 1).group(group);
+}
+
+SchedulerConfig with_options(SchedulerConfig config, const DiffusionOptions& options) {
+  if (options.prediction_type != "auto") config.prediction = parse_prediction(options.prediction_type);
+  if (options.zero_terminal_snr) config.zero_terminal_snr = true;
+  check(!options.zero_terminal_snr || config.prediction == Prediction::v_prediction || config.prediction == Prediction::sample,
+        ErrorKind::invalid_argument, "zero-terminal-snr", "expected a model of v_prediction or sample, got '{}'",
+        to_string(config.prediction));
+  return config;
+}
+
+SchedulerConfig with_options(SchedulerConfig config, const SamplerOptions& options) {
+  if (options.karras_sigmas) config.karras = true;
+  if (options.timestep_spacing != "auto") config.spacing = parse_spacing(options.timestep_spacing);
+  check(options.eta == 0 || config.sampler == "ddim", ErrorKind::invalid_argument, "eta", "is for ddim, but the sampler is '{}'",
+        config.sampler);
+  config.eta = options.eta;
+  return config;
 }
 
 }  // namespace lowrank::diffusion

@@ -5,10 +5,14 @@
 #include <string>
 
 #include "lowrank/base/options.h"
+#include "lowrank/diffusion/scheduler_config.h"
 
 namespace lowrank::diffusion {
 
 struct DiffusionOptions {
+  std::string prediction_type = "auto";
+  bool zero_terminal_snr = false;
+
   double min_snr_gamma = 0;  // 0: off
   bool debiased_estimation_loss = false;
   bool scale_v_pred_loss_like_noise_pred = false;
@@ -28,7 +32,25 @@ struct DiffusionOptions {
   int64_t min_timestep = 0, max_timestep = 0;  // 0: all of them
 };
 
+/// How pictures are drawn.
+struct SamplerOptions {
+  std::string sampler = "auto";  // a name of samplers.def
+  int64_t steps = 25;
+  bool karras_sigmas = false;
+  std::string timestep_spacing = "auto";
+  double eta = 0;
+};
+
 /// Adds the groups "Diffusion loss", "Noise" and "Timesteps" to `table`, bound to `options`.
 void declare(OptionTable& table, DiffusionOptions& options);
+/// Adds the group "Sampling".
+void declare(OptionTable& table, SamplerOptions& options);
+
+/// The model's configuration as the user wants it trained. Error{invalid_argument} for zero terminal SNR with a model that
+/// predicts epsilon (it would see no signal at the last timestep) or flow.
+SchedulerConfig with_options(SchedulerConfig config, const DiffusionOptions& options);
+/// The sampler's configuration as the user wants it; `config` was read with options.sampler. make_sampler refuses what the
+/// sampler does not have.
+SchedulerConfig with_options(SchedulerConfig config, const SamplerOptions& options);
 
 }  // namespace lowrank::diffusion

@@ -37,6 +37,19 @@ std::string names_of(const Table& table) {
   return fmt::format("{}", fmt::join(names, ", "));
 }
 
+template <class Table, class T>
+std::string_view name_in(const Table& table, T value) {
+  return std::find_if(table.begin(), table.end(), [&](const auto& entry) { return entry.first == value; })->second;
+}
+
+template <class Table>
+auto value_in(const Table& table, std::string_view wanted, std::string_view what) {
+  for (const auto& [value, name] : table) {
+    if (wanted == name) return value;
+  }
+  fail(ErrorKind::invalid_argument, what, fmt::format("expected one of {}, got '{}'", names_of(table), wanted));
+}
+
 /// Reads the keys that the sampler has; the others of the file are foreign to it.
 class Reader {
  public:
@@ -194,21 +207,19 @@ void read_sampler_keys(Reader& reader, SchedulerConfig& config) {
 
 }  // namespace
 
-std::string_view to_string(Prediction prediction) {
-  return std::find_if(kPredictions.begin(), kPredictions.end(), [&](const auto& entry) { return entry.first == prediction; })->second;
-}
-
-std::string_view to_string(Spacing spacing) {
-  return std::find_if(kSpacings.begin(), kSpacings.end(), [&](const auto& entry) { return entry.first == spacing; })->second;
-}
+std::string_view to_string(Prediction prediction) { return name_in(kPredictions, prediction); }
+std::string_view to_string(Spacing spacing) { return name_in(kSpacings, spacing); }
+Prediction parse_prediction(std::string_view name) { return value_in(kPredictions, name, "prediction_type"); }
+Spacing parse_spacing(std::string_view name) { return value_in(kSpacings, name, "timestep_spacing"); }
 
 SchedulerConfig parse_scheduler_config(const Json& json, const std::string& where, std::string_view sampler) {
+  const bool automatic = sampler.empty() || sampler == "auto";
   check(json.is_object(), ErrorKind::file_format, where, "expected an object of scheduler settings");
   const auto name = json_get<std::string>(json, "_class_name", "", where);
   const bool pndm = name == kPndm;
   const SamplerKind& file = pndm ? sampler_named("ddim") : kind_of_class(name, where);
-  const SamplerKind& used = sampler.empty() ? file : sampler_named(sampler);
-  if (pndm && sampler.empty()) {
+  const SamplerKind& used = automatic ? file : sampler_named(sampler);
+  if (pndm && automatic) {
     log(LogLevel::warning, "diffusion", fmt::format("{}: PNDMScheduler is not built; DDIM is used in its place", where));
   }
 

@@ -24,6 +24,9 @@ enum class Spacing { leading, linspace, trailing };
 /// diffusers' words: "epsilon", "v_prediction", "sample", "flow_prediction"; "leading", "linspace", "trailing".
 std::string_view to_string(Prediction prediction);
 std::string_view to_string(Spacing spacing);
+/// Error{invalid_argument} for other words.
+Prediction parse_prediction(std::string_view name);
+Spacing parse_spacing(std::string_view name);
 
 /// The defaults are those that most of diffusers' classes share; each sampler changes its own (SamplerKind::defaults).
 struct SchedulerConfig {
@@ -57,8 +60,8 @@ struct SchedulerConfig {
 };
 
 /// Reads a scheduler_config.json strictly. `sampler`: a name of samplers.def to use in place of the file's class (then
-/// keys that the file does not hold have that sampler's defaults, but nothing is clipped unless the file says so); empty:
-/// the sampler that equals the class. PNDM is not built: DDIM takes its place, with a warning.
+/// keys that the file does not hold have that sampler's defaults, but nothing is clipped unless the file says so); empty or
+/// "auto": the sampler that equals the class. PNDM is not built: DDIM takes its place, with a warning.
 /// Throws Error{file_format} for mistyped keys and for keys nobody knows (unless null or false, which ask for nothing),
 /// Error{unsupported} for a class or a value that is not honoured, Error{invalid_argument} for a sampler that cannot run
 /// what the model predicts. A switch that is on in the file and means nothing to the sampler is named in a warning.
