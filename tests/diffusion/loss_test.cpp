@@ -61,6 +61,9 @@ TEST(DiffusionLoss, PartsOfABatchAddUp) {
   const DiffusionLoss loss = loss_of({.min_snr_gamma = 5});
   const at::Tensor output = test::fixed({4, 2, 3, 3}, 1), target = test::fixed({4, 2, 3, 3}, 2);
   const std::vector<double> timesteps{3, 500, 77, 999}, weights{1, 0.5, 2, 1};
+  const at::Tensor each = loss.per_sample(output, target, timesteps);
+  double expected = 0;
+  for (size_t i = 0; i < 4; ++i) expected += weights[i] * loss.weight(timesteps[i]) * each[static_cast<int64_t>(i)].item<double>();
   const LossSum whole = loss.sum(output, target, timesteps, weights);
   double sum = 0, count = 0;
   for (const auto& [first, last] : {std::pair{0, 1}, std::pair{1, 4}}) {
@@ -71,6 +74,7 @@ TEST(DiffusionLoss, PartsOfABatchAddUp) {
     sum += part.sum.item<double>();
     count += part.weight;
   }
+  EXPECT_NEAR(whole.sum.item<double>(), expected, 1e-6);
   EXPECT_EQ(whole.weight, 4.0);
   EXPECT_EQ(count, 4.0);
   EXPECT_NEAR(whole.sum.item<double>(), sum, 1e-6);

@@ -89,6 +89,12 @@ TEST(SchedulerConfig, StableDiffusion15SaysThatDdimTakesThePlaceOfPndm) {
   EXPECT_EQ(make_sampler(sd.config, 4)->timesteps(), (std::vector<double>{751, 501, 251, 1}));
 }
 
+TEST(SchedulerConfig, PndmHasItsOwnDefaults) {
+  const SchedulerConfig config = read(class_of("PNDMScheduler")).config;
+  EXPECT_FALSE(config.alpha_to_one);
+  EXPECT_FALSE(config.clip_sample);
+}
+
 TEST(SchedulerConfig, SdxlIsReadWithoutAWarning) {
   const Read sdxl = read(kSdxl);
   EXPECT_EQ(sdxl.config.sampler, "euler");
