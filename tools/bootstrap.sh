@@ -10,7 +10,8 @@ cd "$(dirname "$0")/.."
 TORCH_VERSION=2.13.0
 DEBIAN_PACKAGES=(clang-16 clang-format-16 libclang-rt-16-dev cmake ninja-build mold ccache pkg-config
   bc python3 python3-venv python3-pip nlohmann-json3-dev libcli11-dev libyaml-cpp-dev libfmt-dev libssl-dev
-  libpcre2-dev libutf8proc-dev libboost-dev libgtest-dev libgmock-dev libjs-chart.js)
+  libpcre2-dev libutf8proc-dev libboost-dev libgtest-dev libgmock-dev libjs-chart.js
+  libvips-dev)
 
 say() { printf '\033[1m==> %s\033[0m\n' "$*"; }
 
