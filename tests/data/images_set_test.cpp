@@ -103,12 +103,23 @@ TEST_F(ImageSetTest, BrokenPicturesAreAllNamedOrLeftOutByName) {
   EXPECT_THAT(set.report.to_text(), HasSubstr("broken      5: "));
 }
 
+TEST_F(ImageSetTest, PicturesTooSmallForOneStepAreAllNamed) {
+  options_.no_upscale = true;
+  EXPECT_EQ(read_image_set(options_).report.buckets.front().size, (Size{16, 16}));
+  add("tiny.png", {7, 40}, "x");
+  add("flat.png", {40, 5}, "x");
+  EXPECT_LOWRANK_ERROR(read_image_set(options_), ErrorKind::invalid_argument, "tiny.png: expected a picture of at least 8x8");
+  EXPECT_LOWRANK_ERROR(read_image_set(options_), ErrorKind::invalid_argument, "flat.png: expected a picture of at least 8x8");
+}
+
 TEST_F(ImageSetTest, ThreadsChangeNothing) {
   for (int i = 0; i < 20; ++i) add(fmt::format("p{}.png", i), {30 + i, 50}, "x");
   options_.threads = 1;
   const auto one = read_image_set(options_).report.to_json();
   options_.threads = 4;
-  EXPECT_EQ(one, read_image_set(options_).report.to_json());
+  int64_t done = 0;
+  EXPECT_EQ(one, read_image_set(options_, {}, [&](const Progress& progress) { done = progress.done; }).report.to_json());
+  EXPECT_EQ(done, 23);
 }
 
 TEST_F(ImageSetTest, TextReportSaysWhatWasCounted) {

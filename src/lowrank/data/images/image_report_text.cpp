@@ -50,7 +50,7 @@ void list_captions(std::string& out, const ImageReport& report) {
   out += "\n";
   line(out, "no caption", listed(report.missing_captions));
   line(out, "empty", listed(report.empty_captions));
-  line_if_any(out, "lines", report.several_lines);
+  line_if_any(out, "multi-line", report.several_lines);
   if (report.token_limit > 0) {
     const auto tokens = [](double count) { return fmt::format("{:.0f} tokens", count); };
     line(out, "too long",

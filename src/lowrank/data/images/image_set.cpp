@@ -64,6 +64,8 @@ std::vector<Reading> read_all(const std::vector<ImageSample>& samples, const Ima
   for (size_t at = 0; at < samples.size(); ++at) {
     if (!readings[at].error.empty()) readings[at] = read_one(samples[at], reading);
   }
+  const auto total = static_cast<int64_t>(samples.size());
+  if (progress) progress({"read pictures", total, total, "pictures", {}});
   return readings;
 }
 
@@ -141,6 +143,16 @@ void set_labels(ImageSet& set, ImageReport& report) {
   }
 }
 
+/// The placement; a picture that fits no bucket is added to `problems`.
+Placement place(const Buckets& buckets, Size size, const std::string& name, Problems& problems) {
+  try {
+    return buckets.place(size, name);
+  } catch (const Error& error) {
+    problems.add(fmt::format("{}: {}", error.where(), error.problem()));
+    return {};
+  }
+}
+
 ImageReport begin_report(ImageFolder& folder, const ImageDataOptions& options) {
   ImageReport report;
   report.folder = options.images;
@@ -183,22 +195,23 @@ ImageSet read_image_set(const ImageDataOptions& options, const TokenCounter& cou
   const auto readings = read_all(folder.samples, options, progress);
   ImageSet set;
   ImageReport& report = set.report = begin_report(folder, options);
-  Problems problems(ErrorKind::file_format, options.images);
+  Problems broken(ErrorKind::file_format, options.images), small(ErrorKind::invalid_argument, options.images);
   for (size_t i = 0; i < readings.size(); ++i) {
     const Reading& reading = readings[i];
     ImageSample& sample = folder.samples[i];
     if (!reading.error.empty()) {
       report.broken.push_back(reading.error);
-      problems.add(reading.error);
+      broken.add(reading.error);
       continue;
     }
     for (const auto& note : reading.notes) report.notes.push_back(fmt::format("{}: {}", sample.name, note));
     ++(sample.is_prior ? report.prior_pictures : report.pictures);
     report.masks += reading.has_mask;
-    const Placement placement = buckets.place(reading.size, sample.path.string());
+    const auto placement = place(buckets, reading.size, sample.name, small);
     set.entries.push_back({std::move(sample), reading.size, placement, reading.content_hash, reading.mask_hash, -1});
   }
-  if (options.broken_pictures == "error") problems.raise_if_any("mend or remove them; --broken-pictures skip leaves them out");
+  small.raise_if_any("allow upscaling, lower --bucket-step, or remove these pictures");
+  if (options.broken_pictures == "error") broken.raise_if_any("mend or remove them; --broken-pictures skip leaves them out");
   check(report.pictures > 0, ErrorKind::invalid_argument, options.images, "expected at least one readable picture, got none");
   set_labels(set, report);
   report_sizes(set, report);

@@ -53,8 +53,9 @@ std::vector<Taps> all_taps(int64_t from, int64_t to, Filter filter) {
 }
 
 /// Filters along the middle axis: in [outer, from, inner] -> out [outer, to, inner].
-std::vector<float> pass(const std::vector<float>& in, int64_t from, int64_t to, int64_t inner, Filter filter) {
-  if (from == to) return in;
+template <class Sample>
+std::vector<float> pass(const std::vector<Sample>& in, int64_t from, int64_t to, int64_t inner, Filter filter) {
+  if (from == to) return {in.begin(), in.end()};
   const auto taps = all_taps(from, to, filter);
   const auto outer = static_cast<int64_t>(in.size()) / (from * inner);
   std::vector<float> out(static_cast<size_t>(outer * to * inner));
@@ -62,9 +63,9 @@ std::vector<float> pass(const std::vector<float>& in, int64_t from, int64_t to, 
     for (int64_t at = 0; at < to; ++at) {
       const Taps& tap = taps[static_cast<size_t>(at)];
       float* target = out.data() + (block * to + at) * inner;
-      const float* source = in.data() + (block * from + tap.first) * inner;
+      const Sample* source = in.data() + (block * from + tap.first) * inner;
       for (const double weight : tap.weights) {
-        for (int64_t i = 0; i < inner; ++i) target[i] += static_cast<float>(weight) * source[i];
+        for (int64_t i = 0; i < inner; ++i) target[i] += static_cast<float>(weight) * static_cast<float>(source[i]);
         source += inner;
       }
     }
@@ -83,7 +84,7 @@ std::vector<uint8_t> resample(const std::vector<uint8_t>& samples, Size from, Si
         ErrorKind::internal, "resample", "expected {} samples of {} channels, got {} to be made {}", to_string(from), channels,
         samples.size(), to_string(to));
   if (from == to) return samples;
-  std::vector<float> values = pass({samples.begin(), samples.end()}, from.width, to.width, channels, filter);
+  std::vector<float> values = pass(samples, from.width, to.width, channels, filter);
   if (filter == Filter::lanczos) {
     for (float& value : values) value = rounded(value);
   }
