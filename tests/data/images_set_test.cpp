@@ -100,7 +100,10 @@ TEST_F(ImageSetTest, BrokenPicturesAreAllNamedOrLeftOutByName) {
   const ImageSet set = read_image_set(options_);
   EXPECT_EQ(set.size(), 3);
   EXPECT_EQ(set.report.broken.size(), 5U);
-  EXPECT_THAT(set.report.to_text(), HasSubstr("broken      5: "));
+  EXPECT_THAT(set.report.to_text(), HasSubstr("broken      5 files left out\n"));
+  EXPECT_THAT(set.report.to_text(), HasSubstr("empty.png: expected a picture, got an empty file (0 bytes)"));
+  ASSERT_EQ(set.report.folders.size(), 2U);
+  EXPECT_EQ(set.report.folders[0].pictures, 2) << "broken ones do not count";
 }
 
 TEST_F(ImageSetTest, PicturesTooSmallForOneStepAreAllNamed) {

@@ -28,12 +28,6 @@ struct Listing {
 
 std::string without_ending(const std::string& name) { return fs::path(name).replace_extension().generic_string(); }
 
-/// The folder of a name, "." for none.
-std::string folder_of(const std::string& name) {
-  const std::string parent = fs::path(name).parent_path().generic_string();
-  return parent.empty() ? "." : parent;
-}
-
 Listing list_files(const fs::path& root, const ImageDataOptions& options, const char* option) {
   check(fs::is_directory(root), ErrorKind::invalid_argument, option, "expected a folder, got '{}'", root.string());
   Listing listing{root, {}, {}, {}, false};
@@ -109,7 +103,6 @@ class Scan {
       out_.samples.push_back(std::move(sample));
     }
     find_orphans(layout, metadata);
-    count_folders(is_prior);
     out_.unused_keys.insert(out_.unused_keys.end(), metadata.unused_keys.begin(), metadata.unused_keys.end());
     out_.other_files.insert(out_.other_files.end(), listing_.other.begin(), listing_.other.end());
     if (listing_.has_metadata && layout != "metadata") out_.other_files.emplace_back(kMetadata);
@@ -192,16 +185,6 @@ class Scan {
         if (layout != "captions") out_.unused_captions.push_back(name);
       }
     }
-  }
-
-  void count_folders(bool is_prior) {
-    std::map<std::string, FolderCount> counts;
-    for (const auto& sample : out_.samples) {
-      if (sample.is_prior != is_prior) continue;
-      auto& count = counts[folder_of(sample.name)];
-      count = {(is_prior ? "prior: " : "") + folder_of(sample.name), count.pictures + 1, sample.repeats};
-    }
-    for (auto& [name, count] : counts) out_.folders.push_back(std::move(count));
   }
 
   const Listing& listing_;

@@ -23,16 +23,10 @@ struct ImageSample {
   bool is_prior = false;  // from prior_images
 };
 
-struct FolderCount {
-  std::string name;  // "." for the folder itself
-  int64_t pictures = 0, repeats = 1;
-};
-
 /// What was found. Lists hold every name.
 struct ImageFolder {
   std::string layout;                // captions, metadata or classes
   std::vector<ImageSample> samples;  // sorted by name, prior pictures last
-  std::vector<FolderCount> folders;  // that hold pictures, with their repeats
   std::vector<std::string> missing_captions, empty_captions, orphans, missing_masks;
   std::vector<std::string> unused_captions;  // caption files that the layout does not read
   std::vector<std::string> unused_keys;      // of metadata.jsonl

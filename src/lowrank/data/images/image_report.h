@@ -11,6 +11,11 @@
 
 namespace lowrank::data {
 
+struct FolderCount {
+  std::string name;  // "." for the folder itself
+  int64_t pictures = 0, repeats = 1;
+};
+
 struct BucketCount {
   Size size;
   int64_t pictures = 0, draws = 0;  // draws: pictures × repeats
@@ -31,7 +36,7 @@ struct ClassCount {
 struct ImageReport {
   std::string folder, layout;
   int64_t pictures = 0, prior_pictures = 0, draws = 0, masks = 0;
-  std::vector<FolderCount> folders;
+  std::vector<FolderCount> folders;  // that hold pictures, with their repeats
   std::vector<ClassCount> classes;
   std::vector<BucketCount> buckets;
 

@@ -36,7 +36,7 @@ void list_sources(std::string& out, const ImageReport& report) {
   if (report.prior_pictures > 0) line(out, "prior", counted(report.prior_pictures, "picture"));
   line(out, "an epoch", counted(report.draws, "showing"));
   for (const auto& item : report.folders) {
-    if (report.folders.size() > 1 || item.repeats > 1) {
+    if (report.classes.empty() && (report.folders.size() > 1 || item.repeats > 1)) {
       line(out, "", fmt::format("{}  {} × {}", item.name, counted(item.pictures, "picture"), item.repeats));
     }
   }
@@ -73,7 +73,8 @@ void list_checks(std::string& out, const ImageReport& report) {
   std::vector<std::string> groups;
   for (const auto& group : report.duplicates) groups.push_back(fmt::format("{}", fmt::join(group, " = ")));
   line(out, "duplicates", listed(groups));
-  line(out, "broken", listed(report.broken));
+  line(out, "broken", report.broken.empty() ? "none" : counted(static_cast<int64_t>(report.broken.size()), "file") + " left out");
+  for (const auto& problem : report.broken) line(out, "", problem);
   line_if_any(out, "no mask", report.missing_masks);
   line_if_any(out, "orphans", report.orphans);
   line_if_any(out, "not read", report.unused_captions);

@@ -91,6 +91,17 @@ void report_sizes(const ImageSet& set, ImageReport& report) {
   sort_down(report.upscaled);
 }
 
+void report_folders(const ImageSet& set, ImageReport& report) {
+  std::map<std::pair<bool, std::string>, FolderCount> counts;
+  for (const auto& entry : set.entries) {
+    const std::string parent = std::filesystem::path(entry.sample.name).parent_path().generic_string();
+    const std::string name = (entry.sample.is_prior ? "prior: " : "") + (parent.empty() ? "." : parent);
+    auto& count = counts[{entry.sample.is_prior, name}];
+    count = {name, count.pictures + 1, entry.sample.repeats};
+  }
+  for (auto& [key, count] : counts) report.folders.push_back(std::move(count));
+}
+
 void report_duplicates(const ImageSet& set, ImageReport& report) {
   std::map<std::string, std::vector<std::string>> by_content;
   for (const auto& entry : set.entries) by_content[entry.content_hash].push_back(entry.sample.name);
@@ -157,7 +168,6 @@ ImageReport begin_report(ImageFolder& folder, const ImageDataOptions& options) {
   ImageReport report;
   report.folder = options.images;
   report.layout = folder.layout;
-  report.folders = std::move(folder.folders);
   report.missing_captions = std::move(folder.missing_captions);
   report.empty_captions = std::move(folder.empty_captions);
   report.orphans = std::move(folder.orphans);
@@ -214,6 +224,7 @@ ImageSet read_image_set(const ImageDataOptions& options, const TokenCounter& cou
   if (options.broken_pictures == "error") broken.raise_if_any("mend or remove them; --broken-pictures skip leaves them out");
   check(report.pictures > 0, ErrorKind::invalid_argument, options.images, "expected at least one readable picture, got none");
   set_labels(set, report);
+  report_folders(set, report);
   report_sizes(set, report);
   report_duplicates(set, report);
   report_captions(set, options, counter, report);

@@ -34,7 +34,7 @@ std::string take_error() {
   std::string text = buffer;
   g_free(buffer);
   while (!text.empty() && text.back() == '\n') text.pop_back();
-  for (char& c : text) c = c == '\n' ? ';' : c;
+  text.erase(0, text.rfind('\n') + 1);  // npos + 1 is 0
   return text.empty() ? "no reason given" : text;
 }
 

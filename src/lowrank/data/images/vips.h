@@ -11,7 +11,7 @@ namespace lowrank::data::vips {
 /// warnings to lowrank::log instead of stderr. Throws Error{internal} when libvips refuses.
 void start();
 
-/// libvips' account of what failed last, on one line; clears it. Threads share it, so it may speak of another image.
+/// libvips' account of what failed last (the last of its lines); clears it. Threads share it, so it may speak of another image.
 std::string take_error();
 
 struct Release {
