@@ -104,6 +104,8 @@ def good_files():
     clear = base.convert("RGBA")
     clear.putalpha(fade)
     add("alpha.webp", saved(clear, "WEBP", lossless=True, exact=True), 1, over(clear))
+    deep = numpy.dstack([deep, numpy.asarray(fade).astype(numpy.uint16) * 256 + 99])
+    add("deep_alpha.png", png(*base.size, 16, 6, deep.astype(">u2").tobytes()), 1, over(clear))
     palette = base.quantize(16, dither=Image.Dither.NONE)
     data = saved(palette, "PNG", transparency=0)
     add("palette.png", data, 1, over(Image.open(io.BytesIO(data))))
