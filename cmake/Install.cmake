@@ -14,5 +14,5 @@ install(EXPORT lowrank NAMESPACE lowrank:: FILE lowrankTargets.cmake DESTINATION
 configure_package_config_file(cmake/lowrankConfig.cmake.in ${PROJECT_BINARY_DIR}/lowrankConfig.cmake
   INSTALL_DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/lowrank)
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/lowrankConfigVersion.cmake COMPATIBILITY SameMinorVersion)
-install(FILES ${PROJECT_BINARY_DIR}/lowrankConfig.cmake ${PROJECT_BINARY_DIR}/lowrankConfigVersion.cmake
+install(FILES ${PROJECT_BINARY_DIR}/lowrankConfig.cmake ${PROJECT_BINARY_DIR}/lowrankConfigVersion.cmake cmake/Vips.cmake
   DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/lowrank)

