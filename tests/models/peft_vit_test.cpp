@@ -58,6 +58,25 @@ TEST_P(PeftVit, WrittenAgainIsTheSameFolder) {
   for (const auto& [key, value] : theirs.items()) EXPECT_EQ(ours[key], value) << key;
 }
 
+TEST(PeftVitOfFormerNames, IsRefusedByName) {
+  const test::TempDir folder;
+  tensor::TensorMap former;
+  for (const auto& [present, value] : tensor::load_tensors(kFolders / "lora/adapter_model.safetensors")) {
+    std::string name = present;
+    for (const auto& [now, then] :
+         {std::pair{"vit.layers.", "vit.encoder.layer."}, std::pair{"q_proj", "attention.query"}, std::pair{"v_proj", "attention.value"}}) {
+      if (const auto at = name.find(now); at != std::string::npos) name.replace(at, std::string_view(now).size(), then);
+    }
+    former[name] = value;
+  }
+  tensor::save_tensors(folder / "adapter_model.safetensors", former, {{"format", "pt"}});
+  Json config = read_json(kFolders / "lora/adapter_config.json");
+  config["target_modules"] = {"query", "value"};
+  write_file_atomic(folder / "adapter_config.json", format_json(config));
+  const auto model = load_image_model(kFolders / "base", stored_head(kFolders / "base"));
+  EXPECT_LOWRANK_ERROR(adapters::load_peft(*model, adapters::read_peft(folder.path()), {}), ErrorKind::invalid_argument, "query");
+}
+
 INSTANTIATE_TEST_SUITE_P(Methods, PeftVit, ::testing::Values("lora", "dora", "lokr"),
                          [](const auto& instance) { return std::string(instance.param); });
 

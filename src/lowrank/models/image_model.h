@@ -31,8 +31,8 @@ struct ImageProcessor {
   std::array<double, 3> mean{0.5, 0.5, 0.5}, deviation{0.5, 0.5, 0.5};  // 0 and 1 when it says not to normalise
 };
 
-/// Throws Error{io} when the folder has no such file, Error{file_format} for missing and mistyped keys, Error{unsupported} for
-/// what is not honoured (crops, sizes by the shortest edge, padding); names unknown keys in a warning.
+/// Throws Error{io} when the folder has no such file, Error{file_format} for missing and mistyped keys and for a size by
+/// the shortest edge, Error{unsupported} for crops and padding; names unknown keys in a warning.
 ImageProcessor stored_image_processor(const std::filesystem::path& folder);
 
 /// The file's content, as transformers reads it.

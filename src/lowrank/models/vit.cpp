@@ -104,9 +104,8 @@ class VitAttention : public torch::nn::Module {
 
   at::Tensor forward(const at::Tensor& x, const OutputRows& rows) {
     const at::Tensor q = query_->forward(rows.select(x), rows.keys()), k = key_->forward(x, rows.all_keys());
-    const at::Tensor mixed =
-        kernels::packed_attention(q, k, value_->forward(x, rows.all_keys()), rows.offsets(), rows.all_offsets(), heads_);
-    return out_->forward(mixed, rows.keys());
+    const auto pictures = static_cast<int64_t>(rows.offsets().size()) - 1;
+    return out_->forward(kernels::batch_attention(q, k, value_->forward(x, rows.all_keys()), pictures, heads_), rows.keys());
   }
 
  private:
