@@ -75,9 +75,9 @@ class Model : public torch::nn::Module {
 std::unique_ptr<Model> load_model(const std::filesystem::path& folder, const HeadOptions& head, at::ScalarType dtype = at::kFloat);
 
 /// A model from a config.json's content alone, float32 and frozen but for its head: norms 1, biases 0, every other weight
-/// normal(0, initializer_range) from (head.seed, "init:<parameter>"). transformers' own beginning, with two differences: its normal
-/// for ViT's position and CLS tokens is cut at ±2, a hundred deviations, and is not cut here; and the padding id's embedding row
-/// is drawn like the others.
+/// normal(0, initializer_range) from (head.seed, "init:<parameter>"). transformers begins alike, but that it leaves the padding
+/// id's embedding row 0, fills DistilBERT's positions with sinusoids where its configuration says so, and cuts the normal of
+/// ViT's positions and class token at ±2, a hundred deviations.
 std::unique_ptr<Model> make_fresh(const Json& config, const HeadOptions& head);
 
 /// The head stored in the folder itself (problem_type, id2label), when the checkpoint has one.
