@@ -55,6 +55,26 @@ INSTANTIATE_TEST_SUITE_P(Shapes, PackedAttention,
                          testing::Values(Case{{0, 5}, {0, 5}, 1}, Case{{0, 1, 8, 20}, {0, 1, 8, 20}, 3},
                                          Case{{0, 1, 2, 3}, {0, 4, 5, 17}, 2}, Case{{0, 3, 9}, {0, 3, 9}, 2, 5}));
 
+TEST(BatchAttention, EqualsPackedAttentionWithAllGradients) {
+  at::manual_seed(2);
+  for (const int64_t queries : {1, 5}) {
+    const auto leaf = [&](int64_t rows) { return at::randn({rows, 6}, at::kDouble).requires_grad_(); };
+    const at::Tensor q = leaf(3 * queries), k = leaf(15), v = leaf(15), weight = at::randn({3 * queries, 6}, at::kDouble);
+    const at::Tensor ours = batch_attention(q, k, v, 3, 2);
+    const at::Tensor packed = packed_attention(q, k, v, {0, queries, 2 * queries, 3 * queries}, {0, 5, 10, 15}, 2);
+    EXPECT_LT((ours - packed).abs().max().item<double>(), 1e-12);
+    const auto got = torch::autograd::grad({(ours * weight).sum()}, {q, k, v});
+    const auto wanted = torch::autograd::grad({(packed * weight).sum()}, {q, k, v});
+    for (size_t i = 0; i < 3; ++i) EXPECT_LT((got[i] - wanted[i]).abs().max().item<double>(), 1e-12) << queries << ", input " << i;
+  }
+}
+
+TEST(BatchAttention, RowsMustBeShared) {
+  const at::Tensor x = at::randn({7, 6});
+  EXPECT_LOWRANK_ERROR(batch_attention(x, x, x, 3, 2), ErrorKind::shape, "3 sequences share evenly, got 7 queries");
+  EXPECT_LOWRANK_ERROR(batch_attention(x, x, x, 7, 4), ErrorKind::shape, "4 heads divide, got 6");
+}
+
 TEST(PackedAttentionErrors, WidthMustDivide) {
   const at::Tensor x = at::randn({3, 10});
   EXPECT_LOWRANK_ERROR(packed_attention(x, x, x, {0, 3}, {0, 3}, 4), ErrorKind::shape, "4 heads divide, got 10");

@@ -73,7 +73,7 @@ TEST_P(AdapterRows, AllRowsWhenAllAreAskedFor) {
 
 TEST_P(AdapterRows, SavingWithAnUnmergedAdapter_IsRefused) {
   const test::TempDir out;
-  EXPECT_LOWRANK_ERROR(save_text_model(out / "model", *model_, golden(GetParam())), ErrorKind::invalid_argument,
+  EXPECT_LOWRANK_ERROR(save_model(out / "model", *model_, golden(GetParam())), ErrorKind::invalid_argument,
                        "has an adapter that is not merged");
   EXPECT_FALSE(fs::exists(out / "model"));
 }

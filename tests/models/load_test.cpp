@@ -144,7 +144,7 @@ TEST(LoadTextModel, UnknownFamily_ListsTheSupported) {
   Checkpoint checkpoint("bert_single");
   checkpoint.config["model_type"] = "albert";
   EXPECT_LOWRANK_ERROR(load_text_model(checkpoint.write(), kBare), ErrorKind::unsupported,
-                       "expected model_type one of bert, distilbert, roberta, got 'albert', did you mean 'bert'");
+                       "expected model_type one of bert, distilbert, roberta, vit, got 'albert', did you mean 'bert'");
   checkpoint.config.erase("model_type");
   EXPECT_LOWRANK_ERROR(load_text_model(checkpoint.write(), kBare), ErrorKind::file_format, "expected 'model_type', got none");
 }

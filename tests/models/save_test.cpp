@@ -16,7 +16,7 @@ class Shrinking : public nn::Adapter {
 
 }  // namespace
 
-TEST(SaveTextModel, MergedHostsAreWrittenMerged) {
+TEST(SaveModel, MergedHostsAreWrittenMerged) {
   const test::TempDir out;
   const auto model = load_text_model(golden("bert_single"), stored_head(golden("bert_single")));
   const at::Tensor before = model->logits(kBatch);
@@ -24,17 +24,17 @@ TEST(SaveTextModel, MergedHostsAreWrittenMerged) {
     host->attach("shrinking", std::make_shared<Shrinking>());
     host->merge();
   }
-  save_text_model(out / "model", *model, golden("bert_single"));
+  save_model(out / "model", *model, golden("bert_single"));
   const at::Tensor saved = load_text_model(out / "model", model->head())->logits(kBatch);
   EXPECT_TRUE(saved.equal(model->logits(kBatch)));
   EXPECT_GT(difference(saved, before), 0.01);
 }
 
-TEST(SaveTextModel, ReadBackGivesTheSameLogitsAndHead) {
+TEST(SaveModel, ReadBackGivesTheSameLogitsAndHead) {
   const test::TempDir out;
   const HeadOptions head{HeadKind::multi_label, {"b", "a"}};
   const auto model = load_text_model(golden("roberta_single"), head);
-  save_text_model(out / "model", *model, golden("roberta_single"));
+  save_model(out / "model", *model, golden("roberta_single"));
   const HeadOptions stored = stored_head(out / "model");
   EXPECT_EQ(stored.kind, HeadKind::multi_label);
   EXPECT_EQ(stored.labels, head.labels);
@@ -43,10 +43,10 @@ TEST(SaveTextModel, ReadBackGivesTheSameLogitsAndHead) {
   EXPECT_TRUE(again->logits(kBatch).equal(model->logits(kBatch)));
 }
 
-TEST(SaveTextModel, ConfigSaysWhatTransformersNeeds) {
+TEST(SaveModel, ConfigSaysWhatTransformersNeeds) {
   const test::TempDir out;
   const auto model = load_text_model(golden("bert_single"), {HeadKind::regression, {}}, at::kBFloat16);
-  save_text_model(out / "model", *model, golden("bert_single"));
+  save_model(out / "model", *model, golden("bert_single"));
   const Json config = read_json(out / "model/config.json");
   EXPECT_EQ(config["architectures"], Json({"BertForSequenceClassification"}));
   EXPECT_EQ(config["problem_type"].get<std::string>(), "regression");
@@ -56,23 +56,23 @@ TEST(SaveTextModel, ConfigSaysWhatTransformersNeeds) {
   EXPECT_EQ(io::TensorFile::open(out / "model").metadata().at("format"), "pt");
 }
 
-TEST(SaveTextModel, EqualModelsGiveEqualBytes) {
+TEST(SaveModel, EqualModelsGiveEqualBytes) {
   const test::TempDir out;
   const auto model = load_text_model(golden("distilbert_single"), stored_head(golden("distilbert_single")));
-  save_text_model(out / "one", *model, golden("distilbert_single"));
-  save_text_model(out / "two", *model, golden("distilbert_single"));
+  save_model(out / "one", *model, golden("distilbert_single"));
+  save_model(out / "two", *model, golden("distilbert_single"));
   EXPECT_EQ(read_file(out / "one/model.safetensors"), read_file(out / "two/model.safetensors"));
   EXPECT_EQ(read_file(out / "one/config.json"), read_file(out / "two/config.json"));
 }
 
-TEST(SaveTextModel, CopiesTheTokenizerAndForABareModelThePooling) {
+TEST(SaveModel, CopiesTheTokenizerAndForABareModelThePooling) {
   const test::TempDir out, base;
   fs::create_directory(base / "1_Pooling");
   for (const char* name : {"tokenizer.json", "vocab.txt", "modules.json", "1_Pooling/config.json", "optimizer.pt"}) {
     write_file_atomic(base / name, "{}");
   }
-  save_text_model(out / "bare", *load_text_model(golden("bert_single"), HeadOptions{}), base.path());
-  save_text_model(out / "head", *load_text_model(golden("bert_single"), stored_head(golden("bert_single"))), base.path());
+  save_model(out / "bare", *load_text_model(golden("bert_single"), HeadOptions{}), base.path());
+  save_model(out / "head", *load_text_model(golden("bert_single"), stored_head(golden("bert_single"))), base.path());
   EXPECT_TRUE(fs::exists(out / "bare/tokenizer.json") && fs::exists(out / "bare/1_Pooling/config.json"));
   EXPECT_TRUE(fs::exists(out / "head/vocab.txt"));
   EXPECT_FALSE(fs::exists(out / "head/modules.json") || fs::exists(out / "bare/optimizer.pt"));

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Goldens of PEFT folders, in both directions.
 
-    python tools/golden/peft_folders.py [--out tests/golden/peft]   write a tiny BERT and one folder a case with PEFT
-    python tools/golden/peft_folders.py --check DIR                 load every folder under DIR in PEFT and compare
+    python tools/golden/peft_folders.py                 write a tiny BERT and one folder a case with PEFT
+    python tools/golden/peft_folders.py --check DIR     load every folder under DIR in PEFT and compare
+
+With --family vit the same for a tiny ViT, under tests/golden/peft_vit.
 
 A case holds PEFT's two files with random (nonzero) tensors and expected.safetensors: W' of every adapted module as PEFT
-merges it, the logits for input_ids, and the biases. --check wants the same merged weights, logits and configuration
+merges it, the logits for input_ids or pixel_values, and the biases. --check wants the same merged weights, logits and configuration
 (as PEFT's own dataclass) as the golden of the same name; a folder without a golden brings its own expected.safetensors.
 """
 import argparse
@@ -21,11 +23,14 @@ import transformers
 from peft import LoKrConfig, LoraConfig, PeftConfig, get_peft_model
 from peft.utils import load_peft_weights, set_peft_model_state_dict
 from safetensors.torch import load_file, save_file
-from transformers import BertConfig, BertForSequenceClassification
+from transformers import BertConfig, BertForSequenceClassification, ViTConfig, ViTForImageClassification
 
-IDS = torch.tensor([[2, 17, 33, 5, 60, 8, 41, 3], [2, 9, 9, 26, 50, 11, 63, 3]])
+from adapters import fixed
+
+BERT_INPUTS = {"input_ids": torch.tensor([[2, 17, 33, 5, 60, 8, 41, 3], [2, 9, 9, 26, 50, 11, 63, 3]])}
+VIT_INPUTS = {"pixel_values": fixed((2, 3, 16, 16), 1).float()}
 NAMES = ["query", "value"]
-CASES = {
+BERT_CASES = {
     "lora_plain": LoraConfig(r=4, lora_alpha=8, target_modules=NAMES, lora_dropout=0.1),
     "lora_patterns": LoraConfig(
         r=4, lora_alpha=6, use_rslora=True, target_modules=["key", "output.dense", "pooler.dense"],
@@ -48,13 +53,29 @@ CASES = {
                               module_dropout=0.2),
     "lokr_full": LoKrConfig(r=32, alpha=16, decompose_factor=4, target_modules=["value"], init_weights="lycoris"),
 }
+VIT_CASES = {
+    "lora": LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"], modules_to_save=["classifier"]),
+    "dora": LoraConfig(r=3, lora_alpha=6, use_dora=True, target_modules=["o_proj", "fc1"], modules_to_save=["classifier"]),
+    "lokr": LoKrConfig(r=2, alpha=5, target_modules=["k_proj", "fc2"], modules_to_save=["classifier"]),
+}
 
 
-def make_base(folder):
+def make_bert():
+    return BertForSequenceClassification(BertConfig(vocab_size=64, hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
+                                                    intermediate_size=48, max_position_embeddings=16, num_labels=3))
+
+
+def make_vit():
+    return ViTForImageClassification(ViTConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=48,
+                                               image_size=16, patch_size=8, num_labels=3))
+
+
+FAMILIES = {"bert": (make_bert, BERT_CASES, BERT_INPUTS, "peft"), "vit": (make_vit, VIT_CASES, VIT_INPUTS, "peft_vit")}
+
+
+def make_base(make, folder):
     torch.manual_seed(1)
-    config = BertConfig(vocab_size=64, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=48,
-                        max_position_embeddings=16, num_labels=3)
-    model = BertForSequenceClassification(config)
+    model = make()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(parameter + 0.2 * torch.randn_like(parameter))
@@ -62,7 +83,8 @@ def make_base(folder):
 
 
 def load_base(folder):
-    return BertForSequenceClassification.from_pretrained(folder).eval()
+    is_vit = json.loads((folder / "config.json").read_text())["model_type"] == "vit"
+    return (ViTForImageClassification if is_vit else BertForSequenceClassification).from_pretrained(folder).eval()
 
 
 def randomise(model):
@@ -83,8 +105,9 @@ def facts(model):
     """Merged weights of the adapted modules, logits, biases."""
     model.eval()
     modules = adapted_modules(model)
+    inputs = FAMILIES[model.config.model_type][2]
     with torch.no_grad():
-        found = {"input_ids": IDS, "logits": model(input_ids=IDS).logits}
+        found = inputs | {"logits": model(**inputs).logits}
         merged = model.merge_and_unload().state_dict()
     for module in modules:
         found[f"{module}.weight"] = merged[f"{module}.weight"]
@@ -100,10 +123,10 @@ def sort_sets(path):
     path.write_text(json.dumps(config, indent=2, sort_keys=True))
 
 
-def write(out):
+def write(make, cases, out):
     shutil.rmtree(out, ignore_errors=True)
-    make_base(out / "base")
-    for number, (name, config) in enumerate(CASES.items()):
+    make_base(make, out / "base")
+    for number, (name, config) in enumerate(cases.items()):
         torch.manual_seed(100 + number)
         model = get_peft_model(load_base(out / "base"), config)
         randomise(model)
@@ -137,7 +160,7 @@ def check(folder, golden):
             assert ours == theirs, f"{name}: configurations differ\n{ours}\n{theirs}"
         expected = load_file(reference / "expected.safetensors")
         got = facts(load(golden / "base", folder / name))
-        extra = set(got) - set(expected) - {"logits", "input_ids"}
+        extra = set(got) - set(expected) - {"logits", "input_ids", "pixel_values"}
         assert not extra, f"{name}: PEFT adapts {extra} as well"
         for key, value in expected.items():
             gap = ((got[key] - value).abs().max() / value.abs().max()).item()
@@ -149,18 +172,21 @@ def check(folder, golden):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path("tests/golden/peft"))
+    parser.add_argument("--family", choices=FAMILIES, default="bert")
+    parser.add_argument("--out", type=Path)
     parser.add_argument("--check", type=Path)
     args = parser.parse_args()
+    make, cases, _, folder = FAMILIES[args.family]
+    out = args.out or Path("tests/golden") / folder
     warnings.simplefilter("ignore")
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     if args.check:
-        check(args.check, args.out)
+        check(args.check, out)
     else:
-        write(args.out)
-        size = sum(path.stat().st_size for path in args.out.rglob("*") if path.is_file())
-        print(f"{len(CASES)} cases, {size} bytes, under {args.out}")
+        write(make, cases, out)
+        size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+        print(f"{len(cases)} cases, {size} bytes, under {out}")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@
 #include "lowrank/cli/session.h"
 #include "lowrank/cli/terminal.h"
 #include "lowrank/io/tensor_file.h"
-#include "lowrank/models/text_model.h"
+#include "lowrank/models/model.h"
 #include "lowrank/tensor/load.h"
 
 namespace lowrank::cli {
@@ -85,7 +85,7 @@ Json describe_model(const fs::path& path) {
   result["model_type"] = config.value("model_type", "");
   result["architectures"] = config.value("architectures", Json::array());
   result["labels"] = models::stored_head(path).labels;
-  const auto model = models::load_text_model(path, models::stored_head(path));
+  const auto model = models::load_model(path, models::stored_head(path));
   result["adaptable_modules"] = nn::hosts_of(*model).size();
   return result;
 }

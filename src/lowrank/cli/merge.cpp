@@ -43,7 +43,7 @@ int run(const MergeOptions& options, bool json) {
   check(moved < 1e-3, ErrorKind::internal, "merge", "the merged model's outputs differ by {:.1e} from the adapted model's", moved);
   std::filesystem::create_directories(std::filesystem::absolute(options.out).parent_path());
   AtomicFolder folder(options.out);
-  models::save_text_model(folder.path(), *session.model, options.session.model);
+  models::save_model(folder.path(), *session.model, options.session.model);
   write_file_atomic(folder.path() / "lowrank.json",
                     format_json({{"format", 1},
                                  {"merged_from", {{"model", options.session.model}, {"adapter", options.session.adapter}}},

@@ -208,20 +208,24 @@ struct PackedAttention : torch::autograd::Function<PackedAttention> {
 /// The plain twin, for devices without a kernel here: one library attention call a sequence.
 at::Tensor by_sequence(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const std::vector<int64_t>& query_offsets,
                        const std::vector<int64_t>& key_offsets, int64_t heads) {
-  const auto split = [&](const at::Tensor& x, int64_t begin, int64_t end) {
-    return x.slice(0, begin, end).view({1, end - begin, heads, x.size(1) / heads}).transpose(1, 2);
-  };
   std::vector<at::Tensor> parts;
   for (size_t s = 0; s + 1 < key_offsets.size(); ++s) {
-    const at::Tensor y =
-        at::scaled_dot_product_attention(split(q, query_offsets[s], query_offsets[s + 1]), split(k, key_offsets[s], key_offsets[s + 1]),
-                                         split(v, key_offsets[s], key_offsets[s + 1]));
-    parts.push_back(y.transpose(1, 2).reshape({-1, q.size(1)}));
+    const auto keys = [&](const at::Tensor& x) { return x.slice(0, key_offsets[s], key_offsets[s + 1]); };
+    parts.push_back(batch_attention(q.slice(0, query_offsets[s], query_offsets[s + 1]), keys(k), keys(v), /*sequences=*/1, heads));
   }
   return at::cat(parts);
 }
 
 }  // namespace
+
+at::Tensor batch_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, int64_t sequences, int64_t heads) {
+  const int64_t width = q.size(1);
+  check(width % heads == 0, ErrorKind::shape, "batch_attention", "expected a width that {} heads divide, got {}", heads, width);
+  check(q.size(0) % sequences == 0 && k.size(0) % sequences == 0 && k.sizes() == v.sizes(), ErrorKind::shape, "batch_attention",
+        "expected rows that {} sequences share evenly, got {} queries, {} keys and {} values", sequences, q.size(0), k.size(0), v.size(0));
+  const auto split = [&](const at::Tensor& x) { return x.reshape({sequences, -1, heads, width / heads}).transpose(1, 2); };
+  return at::scaled_dot_product_attention(split(q), split(k), split(v)).transpose(1, 2).reshape({-1, width});
+}
 
 at::Tensor packed_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const std::vector<int64_t>& query_offsets,
                             const std::vector<int64_t>& key_offsets, int64_t heads) {

@@ -2,6 +2,7 @@
 #include "lowrank/models/bert_encoder.h"
 #include "lowrank/models/family.h"
 #include "lowrank/models/head.h"
+#include "lowrank/models/text_model.h"
 
 namespace lowrank::models {
 
@@ -44,14 +45,14 @@ class BertModel : public TextModel {
   std::shared_ptr<nn::Linear> classifier_;
 };
 
-std::unique_ptr<TextModel> make(const Json& config, const std::string& where, const HeadOptions& head, bool stored_pooler) {
+std::unique_ptr<Model> make(const Json& config, const std::string& where, const HeadOptions& head, bool stored_pooler) {
   return std::make_unique<BertModel>(read_bert_config(config, where, /*default_pad_id=*/0), head, stored_pooler);
 }
 
 }  // namespace
 
 const Family& bert_family() {
-  static const Family family{"bert", "bert.", {"cls.", "qa_outputs.", "classifier."}, make};
+  static const Family family{"bert", "bert.", {"cls.", "qa_outputs.", "classifier."}, {}, make};
   return family;
 }
 

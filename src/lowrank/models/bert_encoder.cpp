@@ -10,6 +10,7 @@ namespace lowrank::models {
 
 BertConfig read_bert_config(const Json& json, const std::string& where, int64_t default_pad_id) {
   ConfigReader reader(json, where);
+  reader.model_keys();
   BertConfig config{};
   config.vocabulary = reader.size("vocab_size");
   config.width = reader.size("hidden_size");

@@ -1,5 +1,6 @@
 #include "lowrank/models/config_reader.h"
 
+#include <algorithm>
 #include <vector>
 
 #include "lowrank/base/log.h"
@@ -7,7 +8,9 @@
 namespace lowrank::models {
 
 ConfigReader::ConfigReader(const Json& config, std::string where)
-    : config_(config), where_(where), wrong_(ErrorKind::file_format, where), unsupported_(ErrorKind::unsupported, where) {
+    : config_(config), where_(where), wrong_(ErrorKind::file_format, where), unsupported_(ErrorKind::unsupported, where) {}
+
+void ConfigReader::model_keys() {
   for (const char* key : {"is_decoder", "is_encoder_decoder", "add_cross_attention"}) only(key, false);
   only("position_embedding_type", "absolute");
   only("pruned_heads", Json::object());
@@ -46,6 +49,41 @@ double ConfigReader::number(const char* key, double fallback) {
   if (found->is_number()) return found->get<double>();
   wrong_.add(fmt::format("key '{}': expected a number, got {}", key, found->dump()));
   return fallback;
+}
+
+bool ConfigReader::flag(const char* key, bool fallback) {
+  const Json* found = value(key);
+  if (found == nullptr) return fallback;
+  if (found->is_boolean()) return found->get<bool>();
+  wrong_.add(fmt::format("key '{}': expected true or false, got {}", key, found->dump()));
+  return fallback;
+}
+
+std::array<double, 3> ConfigReader::three_numbers(const char* key, const std::array<double, 3>& fallback) {
+  const Json* found = value(key);
+  if (found == nullptr) return fallback;
+  if (found->is_array() && found->size() == 3 && std::ranges::all_of(*found, [](const Json& one) { return one.is_number(); })) {
+    return found->get<std::array<double, 3>>();
+  }
+  wrong_.add(fmt::format("key '{}': expected three numbers, got {}", key, found->dump()));
+  return fallback;
+}
+
+std::array<int64_t, 2> ConfigReader::extent(const char* key) {
+  const Json* found = value(key);
+  std::array<Json, 2> sides;
+  if (found != nullptr && found->is_number_integer()) {
+    sides = {*found, *found};
+  } else if (found != nullptr && found->is_array() && found->size() == 2) {
+    sides = {(*found)[0], (*found)[1]};
+  } else if (found != nullptr && found->is_object() && found->size() == 2) {
+    sides = {found->value("height", Json()), found->value("width", Json())};
+  }
+  const auto is_size = [](const Json& side) { return side.is_number_integer() && side.get<int64_t>() > 0; };
+  if (is_size(sides[0]) && is_size(sides[1])) return {sides[0].get<int64_t>(), sides[1].get<int64_t>()};
+  wrong_.add(
+      fmt::format("key '{}': expected a height and a width of at least 1, got {}", key, found == nullptr ? "nothing" : found->dump()));
+  return {1, 1};
 }
 
 Activation ConfigReader::activation(const char* key) {

@@ -1,6 +1,7 @@
-// Reads config.json strictly: what is not honoured is refused by name, what is not known is told.
+// Reads config.json and its kin strictly: what is not honoured is refused by name, what is not known is told.
 #pragma once
 
+#include <array>
 #include <set>
 #include <string>
 #include <string_view>
@@ -17,9 +18,16 @@ class ConfigReader {
  public:
   ConfigReader(const Json& config, std::string where);
 
+  /// What every model's config.json may hold: bookkeeping, and settings that nobody honours here.
+  void model_keys();
+
   int64_t size(const char* key);                       // required, at least 1
   int64_t integer(const char* key, int64_t fallback);  // at least 0
   double number(const char* key, double fallback);
+  bool flag(const char* key, bool fallback);
+  std::array<double, 3> three_numbers(const char* key, const std::array<double, 3>& fallback);
+  /// Height and width, each at least 1, from one number, [height, width] or {"height", "width"}; required.
+  std::array<int64_t, 2> extent(const char* key);
   Activation activation(const char* key);  // required
   /// The key must be absent, null or equal to `honoured`.
   void only(const char* key, const Json& honoured);

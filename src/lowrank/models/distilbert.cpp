@@ -7,6 +7,7 @@
 #include "lowrank/models/family.h"
 #include "lowrank/models/head.h"
 #include "lowrank/models/output_rows.h"
+#include "lowrank/models/text_model.h"
 #include "lowrank/nn/embedding.h"
 #include "lowrank/nn/layer_norm.h"
 
@@ -23,6 +24,7 @@ struct DistilBertConfig {
 
 DistilBertConfig read_config(const Json& json, const std::string& where) {
   ConfigReader reader(json, where);
+  reader.model_keys();
   DistilBertConfig config{};
   config.vocabulary = reader.size("vocab_size");
   config.width = reader.size("dim");
@@ -162,7 +164,7 @@ class DistilBertModel : public TextModel {
   std::shared_ptr<nn::Linear> pre_classifier_, classifier_;
 };
 
-std::unique_ptr<TextModel> make(const Json& config, const std::string& where, const HeadOptions& head, bool /*stored_pooler*/) {
+std::unique_ptr<Model> make(const Json& config, const std::string& where, const HeadOptions& head, bool /*stored_pooler*/) {
   return std::make_unique<DistilBertModel>(read_config(config, where), head);
 }
 
@@ -172,6 +174,7 @@ const Family& distilbert_family() {
   static const Family family{"distilbert",
                              "distilbert.",
                              {"vocab_transform.", "vocab_layer_norm.", "vocab_projector.", "qa_outputs.", "pre_classifier.", "classifier."},
+                             {},
                              make};
   return family;
 }

@@ -1,10 +1,8 @@
 #include "lowrank/models/head.h"
 
-#include <algorithm>
 #include <set>
 
 #include "lowrank/base/error.h"
-#include "lowrank/models/output_rows.h"
 
 namespace lowrank::models {
 
@@ -48,7 +46,8 @@ HeadOptions stored_head(const std::filesystem::path& folder) {
   const Json config = read_json(folder / "config.json");
   HeadOptions head;
   const auto names = json_get<std::vector<std::string>>(config, "architectures", {}, where);
-  if (names.empty() || !names.front().ends_with("ForSequenceClassification")) return head;
+  const auto is_head = [&](std::string_view ending) { return !names.empty() && names.front().ends_with(ending); };
+  if (!is_head("ForSequenceClassification") && !is_head("ForImageClassification")) return head;
   head.labels = labels_of(config, where);
   head.kind = kind_of(json_get<std::string>(config, "problem_type", "", where), head.labels.size(), where);
   return head;
@@ -76,7 +75,7 @@ at::Tensor head_logits(nn::Linear& layer, const at::Tensor& x, const nn::RowKeys
   return logits.scalar_type() == at::kDouble ? logits : logits.to(at::kFloat);
 }
 
-void require_head(const TextModel& model) {
+void require_head(const Model& model) {
   check(model.head().kind != HeadKind::none, ErrorKind::invalid_argument, "classify", "expected a model with a head, got the bare {}",
         model.architecture());
 }
@@ -90,19 +89,6 @@ void write_head(Json& config, const HeadOptions& head) {
     config["id2label"][std::to_string(i)] = labels[i];
     config["label2id"][labels[i]] = i;
   }
-}
-
-std::vector<std::string> TextModel::head_modules() const {
-  std::vector<std::string> names = head_modules_;
-  for (const auto& name : new_modules_) {
-    if (std::ranges::find(names, name) == names.end()) names.push_back(name);
-  }
-  return names;
-}
-
-at::Tensor TextModel::logits(const nn::Packed& batch) {
-  const nn::RowKeys keys = first_row_keys(batch);
-  return classify(encode(batch, /*first_token_only=*/true), keys.empty() ? nullptr : &keys);
 }
 
 }  // namespace lowrank::models

@@ -1,7 +1,7 @@
 // What every family's head needs: its size, its check, and its dtype.
 #pragma once
 
-#include "lowrank/models/text_model.h"
+#include "lowrank/models/model.h"
 #include "lowrank/nn/linear.h"
 
 namespace lowrank::models {
@@ -17,7 +17,7 @@ at::Tensor head_forward(nn::Linear& layer, const at::Tensor& x, const nn::RowKey
 at::Tensor head_logits(nn::Linear& layer, const at::Tensor& x, const nn::RowKeys* keys);
 
 /// Throws Error{invalid_argument} for a model without a head.
-void require_head(const TextModel& model);
+void require_head(const Model& model);
 
 /// Puts problem_type, id2label and label2id of `head` into a config, as transformers writes them.
 void write_head(Json& config, const HeadOptions& head);

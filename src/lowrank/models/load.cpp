@@ -12,7 +12,7 @@
 #include "lowrank/base/log.h"
 #include "lowrank/io/tensor_file.h"
 #include "lowrank/models/family.h"
-#include "lowrank/tensor/random.h"
+#include "lowrank/models/fresh.h"
 
 namespace lowrank::models {
 
@@ -69,11 +69,11 @@ class ModelLoader {
     model_->config_ = config_;
   }
 
-  std::unique_ptr<TextModel> load() {
+  std::unique_ptr<Model> load() {
     choose_new_modules();
     for (auto& parameter : model_->named_parameters()) {
-      if (is_new(parameter.key())) {
-        initialise(parameter.key(), parameter.value());
+      if (model_->is_new(parameter.key())) {
+        begin(parameter.key(), parameter.value());
       } else {
         fill(parameter.key(), parameter.value());
       }
@@ -86,7 +86,7 @@ class ModelLoader {
  private:
   /// The name inside the encoder: "encoder.layer.0…", "classifier.weight".
   std::string key_of(const std::string& name) const {
-    return modern(name.starts_with(family_.prefix) ? name.substr(family_.prefix.size()) : name);
+    return family_.name_here(modern(name.starts_with(family_.prefix) ? name.substr(family_.prefix.size()) : name));
   }
 
   bool has_module(const std::string& module) const {
@@ -110,16 +110,9 @@ class ModelLoader {
     }
   }
 
-  bool is_new(const std::string& name) const {
-    return std::ranges::any_of(model_->new_modules_, [&](const auto& module) { return name.starts_with(module + "."); });
-  }
-
-  void initialise(const std::string& name, at::Tensor& parameter) {
+  void begin(const std::string& name, at::Tensor& parameter) {
     parameter.set_data(parameter.detach().to(dtype_ == at::kDouble ? at::kDouble : at::kFloat));
-    if (name.ends_with(".weight")) {
-      const auto deviation = json_get<double>(config_, "initializer_range", 0.02, where_);
-      tensor::fill_normal_(parameter, 0.0, deviation, RandomStream(model_->head_.seed, "init:" + name));
-    }
+    initialise(name, parameter, json_get<double>(config_, "initializer_range", 0.02, where_), model_->head_.seed);
     parameter.set_requires_grad(true);
   }
 
@@ -173,10 +166,10 @@ class ModelLoader {
   io::TensorFile file_;
   Problems problems_;
   std::map<std::string, const io::TensorView*> stored_;  // by key, until read
-  std::unique_ptr<TextModel> model_;
+  std::unique_ptr<Model> model_;
 };
 
-std::unique_ptr<TextModel> load_text_model(const fs::path& folder, const HeadOptions& head, at::ScalarType dtype) {
+std::unique_ptr<Model> load_model(const fs::path& folder, const HeadOptions& head, at::ScalarType dtype) {
   const at::NoGradGuard no_grad;
   check(fs::is_directory(folder), ErrorKind::io, folder.string(), "expected a model folder with config.json, got no folder");
   return ModelLoader(folder, head, dtype).load();

@@ -7,15 +7,14 @@
 
 namespace lowrank::models {
 
-OutputRows::OutputRows(const nn::Packed& batch, bool first_only) : batch_(batch), first_only_(first_only) {
+OutputRows::OutputRows(const nn::Sequences& batch, bool first_only) : batch_(batch), first_only_(first_only) {
   if (!first_only) return;
-  first_rows_ = batch.first_rows();
   offsets_.resize(batch.offsets.size());
   std::iota(offsets_.begin(), offsets_.end(), int64_t{0});
   keys_ = first_row_keys(batch);
 }
 
-nn::RowKeys first_row_keys(const nn::Packed& batch) {
+nn::RowKeys first_row_keys(const nn::Sequences& batch) {
   nn::RowKeys keys;
   if (batch.keys.empty()) return keys;
   for (int64_t b = 0; b < batch.sequences(); ++b) keys.push_back(batch.keys[static_cast<size_t>(batch.offsets[b])]);

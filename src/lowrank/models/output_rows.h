@@ -1,4 +1,4 @@
-// The rows of a packed batch whose outputs a layer computes: all of them, or each sequence's first. Keys and values are
+// The rows of a batch of sequences whose outputs a layer computes: all of them, or each sequence's first. Keys and values are
 // always computed for all rows.
 #pragma once
 
@@ -10,10 +10,10 @@ namespace lowrank::models {
 
 class OutputRows {
  public:
-  OutputRows(const nn::Packed& batch, bool first_only);
+  OutputRows(const nn::Sequences& batch, bool first_only);
 
   /// x [N, D] → x itself, or its first rows [B, D].
-  at::Tensor select(const at::Tensor& x) const { return first_only_ ? x.index_select(0, first_rows_) : x; }
+  at::Tensor select(const at::Tensor& x) const { return first_only_ ? x.index_select(0, batch_.first_rows(x.device())) : x; }
   /// Of the selected rows: offsets [B + 1] and dropout keys (null when there is no dropout).
   const std::vector<int64_t>& offsets() const { return first_only_ ? offsets_ : batch_.offsets; }
   const nn::RowKeys* keys() const { return first_only_ && !keys_.empty() ? &keys_ : all_keys(); }
@@ -22,15 +22,14 @@ class OutputRows {
   const nn::RowKeys* all_keys() const { return batch_.dropout_keys(); }
 
  private:
-  const nn::Packed& batch_;
+  const nn::Sequences& batch_;
   bool first_only_;
-  at::Tensor first_rows_;
   std::vector<int64_t> offsets_;
   nn::RowKeys keys_;
 };
 
 /// The dropout keys of each sequence's first row, [B]; empty when the batch has none.
-nn::RowKeys first_row_keys(const nn::Packed& batch);
+nn::RowKeys first_row_keys(const nn::Sequences& batch);
 
 /// Throws Error{invalid_argument} for a sequence longer than `max_length`, and on the CPU for an id at or over
 /// `vocabulary` or a type id at or over `types` (elsewhere that would wait for the device; the lookup itself fails

@@ -18,6 +18,25 @@ std::span<const Family* const> families() {
   return table;
 }
 
+namespace {
+
+std::string replaced(std::string name, std::string_view from, std::string_view to) {
+  if (const auto at = name.find(from); at != std::string::npos) name.replace(at, from.size(), to);
+  return name;
+}
+
+}  // namespace
+
+std::string Family::name_here(std::string name) const {
+  for (const auto& [file, here] : renamed) name = replaced(std::move(name), file, here);
+  return name;
+}
+
+std::string Family::name_in_file(std::string name) const {
+  for (const auto& [file, here] : renamed) name = replaced(std::move(name), here, file);
+  return name;
+}
+
 const Family& family_of(const Json& config, const std::string& where) {
   check(config.is_object(), ErrorKind::file_format, where, "expected an object of model settings");
   const auto name = json_get<std::string>(config, "model_type", "", where);

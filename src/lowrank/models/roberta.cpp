@@ -6,6 +6,7 @@
 #include "lowrank/models/bert_encoder.h"
 #include "lowrank/models/family.h"
 #include "lowrank/models/head.h"
+#include "lowrank/models/text_model.h"
 
 namespace lowrank::models {
 
@@ -69,14 +70,14 @@ class RobertaModel : public TextModel {
   std::shared_ptr<RobertaHead> classifier_;
 };
 
-std::unique_ptr<TextModel> make(const Json& config, const std::string& where, const HeadOptions& head, bool stored_pooler) {
+std::unique_ptr<Model> make(const Json& config, const std::string& where, const HeadOptions& head, bool stored_pooler) {
   return std::make_unique<RobertaModel>(read_bert_config(config, where, /*default_pad_id=*/1), head, stored_pooler);
 }
 
 }  // namespace
 
 const Family& roberta_family() {
-  static const Family family{"roberta", "roberta.", {"lm_head.", "qa_outputs.", "classifier.", "pooler."}, make};
+  static const Family family{"roberta", "roberta.", {"lm_head.", "qa_outputs.", "classifier.", "pooler."}, {}, make};
   return family;
 }
 

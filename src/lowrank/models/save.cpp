@@ -2,6 +2,7 @@
 
 #include "lowrank/base/error.h"
 #include "lowrank/base/file.h"
+#include "lowrank/models/family.h"
 #include "lowrank/models/head.h"
 #include "lowrank/tensor/dtype.h"
 #include "lowrank/tensor/load.h"
@@ -12,9 +13,15 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr const char* kTokenizerFiles[] = {
-    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt", "vocab.json", "merges.txt",
-    "LICENSE"};
+constexpr const char* kInputFiles[] = {"preprocessor_config.json",
+                                       "tokenizer.json",
+                                       "tokenizer_config.json",
+                                       "special_tokens_map.json",
+                                       "added_tokens.json",
+                                       "vocab.txt",
+                                       "vocab.json",
+                                       "merges.txt",
+                                       "LICENSE"};
 constexpr const char* kSentenceFiles[] = {"modules.json", "sentence_bert_config.json", "config_sentence_transformers.json", "1_Pooling"};
 
 void copy_if_there(const fs::path& from, const fs::path& to, const char* name) {
@@ -40,10 +47,11 @@ void refuse_unmerged(torch::nn::Module& model) {
 
 }  // namespace
 
-void save_text_model(const fs::path& folder, TextModel& model, const fs::path& base_folder) {
+void save_model(const fs::path& folder, Model& model, const fs::path& base_folder) {
   refuse_unmerged(model);
+  const Family& family = family_of(model.config(), "save");
   tensor::TensorMap tensors;
-  for (const auto& parameter : model.named_parameters()) tensors.emplace(parameter.key(), parameter.value());
+  for (const auto& parameter : model.named_parameters()) tensors.emplace(family.name_in_file(parameter.key()), parameter.value());
   Json config = model.config();
   config["architectures"] = {model.architecture()};
   config.erase("torch_dtype");
@@ -54,7 +62,7 @@ void save_text_model(const fs::path& folder, TextModel& model, const fs::path& b
   write_file_atomic(target.path() / "config.json", format_json(config));
   // transformers refuses a file whose metadata does not say "pt".
   tensor::save_tensors(target.path() / "model.safetensors", tensors, {{"format", "pt"}});
-  for (const char* name : kTokenizerFiles) copy_if_there(base_folder, target.path(), name);
+  for (const char* name : kInputFiles) copy_if_there(base_folder, target.path(), name);
   if (model.head().kind == HeadKind::none) {
     for (const char* name : kSentenceFiles) copy_if_there(base_folder, target.path(), name);
   }

@@ -7,8 +7,8 @@
 
 namespace lowrank::nn {
 
-at::Tensor Packed::first_rows() const {
-  return at::tensor(at::ArrayRef<int64_t>(offsets.data(), offsets.size() - 1), at::kLong).to(ids.device());
+at::Tensor Sequences::first_rows(at::Device device) const {
+  return at::tensor(at::ArrayRef<int64_t>(offsets.data(), offsets.size() - 1), at::kLong).to(device);
 }
 
 Packed pack(const std::vector<std::vector<int64_t>>& ids, const std::vector<std::vector<int64_t>>& type_ids) {

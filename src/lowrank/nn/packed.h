@@ -11,18 +11,23 @@ namespace lowrank::nn {
 /// the layer, so they do not depend on how samples were batched.
 using RowKeys = std::vector<uint64_t>;
 
-struct Packed {
-  at::Tensor ids;                // [N] int64
-  at::Tensor positions;          // [N] int64, 0-based within each sequence
-  at::Tensor type_ids;           // [N] int64, segment of a text pair
+/// How N rows make B sequences.
+struct Sequences {
   std::vector<int64_t> offsets;  // [B + 1], sequence b is rows offsets[b] … offsets[b+1]-1
   RowKeys keys;                  // [N] while training with dropout, else empty
 
   int64_t tokens() const { return offsets.back(); }
   int64_t sequences() const { return static_cast<int64_t>(offsets.size()) - 1; }
-  /// Row of each sequence's first token, [B] int64 on the device of ids.
-  at::Tensor first_rows() const;
+  /// Row of each sequence's first token, [B] int64.
+  at::Tensor first_rows(at::Device device) const;
   const RowKeys* dropout_keys() const { return keys.empty() ? nullptr : &keys; }
+};
+
+/// Texts.
+struct Packed : Sequences {
+  at::Tensor ids;        // [N] int64
+  at::Tensor positions;  // [N] int64, 0-based within each sequence
+  at::Tensor type_ids;   // [N] int64, segment of a text pair
 };
 
 /// Packs sequences of token ids (type ids optional: empty means all 0). Throws Error{invalid_argument} for an empty

@@ -60,7 +60,7 @@ fs::path save_result(const fs::path& out, const fs::path& base_model, const Trai
   if (trainee.adapters) {
     write_adapter(folder.path(), base_model, trainee, description);
   } else {
-    models::save_text_model(folder.path(), *trainee.model, base_model);
+    models::save_model(folder.path(), *trainee.model, base_model);
     write_file_atomic(folder.path() / "lowrank.json", format_json(description));
   }
   folder.commit();
