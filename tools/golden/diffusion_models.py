@@ -147,11 +147,11 @@ def clip(folder, name, make, **about):
 
 
 def listing(model):
-    return sorted(f"{stored_name(model, name)} {list(parameter.shape)}" for name, parameter in model.named_parameters())
+    return [f"{stored_name(model, name)} {list(parameter.shape)}" for name, parameter in model.named_parameters()]
 
 
 def digest(lines):
-    return {"tensors": len(lines), "sha256": hashlib.sha256("".join(line + "\n" for line in lines).encode()).hexdigest()}
+    return {"tensors": len(lines), "sha256": hashlib.sha256("".join(line + "\n" for line in sorted(lines)).encode()).hexdigest()}
 
 
 def ldm_unet_modules(config):
