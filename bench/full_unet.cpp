@@ -1,5 +1,5 @@
 // The full-size UNet of SD1.5 with weights by formula: its prediction (for tools/check_full_unet.py), and the time of its forward
-// and backward pass. lowrank_full_unet OUT.safetensors SIDE [float32|bfloat16] [steps] [contiguous|channels_last]
+// and backward pass. lowrank_full_unet OUT.safetensors SIDE [float32|bfloat16] [steps] [contiguous|channels_last|recompute]
 #include <ATen/ATen.h>
 #include <chrono>
 #include <cstdio>
@@ -51,6 +51,7 @@ int main(int argc, char** argv) {
     const at::NoGradGuard no_grad;
     tensor::save_tensors(out, {{"y", model->forward(x, at::full({1}, 500), states).contiguous()}}, {});
   }
-  const bool last = argc > 5 && std::string(argv[5]) == "channels_last";
-  bench::time_steps(*model, last ? x.contiguous(at::MemoryFormat::ChannelsLast) : x, states, steps);
+  const std::string way = argc > 5 ? argv[5] : "contiguous";
+  model->set_recompute(way == "recompute");
+  bench::time_steps(*model, way == "channels_last" ? x.contiguous(at::MemoryFormat::ChannelsLast) : x, states, steps);
 }

@@ -78,6 +78,21 @@ TEST_P(PipelineFiles, CastsToTheAskedDtype) {
 
 INSTANTIATE_TEST_SUITE_P(Kinds, PipelineFiles, ::testing::Values("sd15", "sdxl"), [](const auto& i) { return std::string(i.param); });
 
+TEST(OriginalCheckpoint, HoldsTheTensorsThatDiffusersConversionReads) {
+  test::TempDir folder;
+  const Pipeline pipeline = make_pipeline(tiny_configs("sdxl"), "sdxl", at::kFloat);
+  fill_fixed(*pipeline.text_encoder_2);
+  save_checkpoint(folder / "model.safetensors", pipeline);
+  auto written = tensor::load_tensors(folder / "model.safetensors");
+  EXPECT_EQ(written.at("first_stage_model.decoder.mid.attn_1.proj_out.weight").sizes(), at::IntArrayRef({16, 16, 1, 1}));
+  for (const auto& [name, value] : tensor::load_tensors(diffusion_golden("open_clip.safetensors"))) {
+    ASSERT_TRUE(written.contains(name)) << name;
+    EXPECT_LT(difference(written.at(name), value), 1e-6) << name;
+    written.erase(name);
+  }
+  for (const auto& [name, value] : written) EXPECT_FALSE(name.starts_with("conditioner.embedders.1.")) << name;
+}
+
 class PipelineFolder : public ::testing::Test {
  protected:
   PipelineFolder() {

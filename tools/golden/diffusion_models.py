@@ -245,6 +245,31 @@ def pairs(checkpoint, converted, prefix):
     return lines
 
 
+def open_clip_pairs(layers):
+    prefix = "conditioner.embedders.1.model."
+    checkpoint = numbered(open_clip_names(layers), prefix)
+    text = type("Text", (), {"config": type("Config", (), {"hidden_size": 1})})
+    return pairs(checkpoint, single_file_utils.convert_open_clip_checkpoint(text, dict(checkpoint), prefix), prefix)
+
+
+def open_clip(folder):
+    """The tiny clip_projection under OpenCLIP's names, from which diffusers' conversion makes the same model again."""
+    model = fill(transformers.CLIPTextModelWithProjection(transformers.CLIPTextConfig(**CLIP, projection_dim=16)))
+    ours, prefix = model.state_dict(), "conditioner.embedders.1.model."
+    checkpoint, thirds = {}, {}
+    for line in open_clip_pairs(CLIP["num_hidden_layers"]):
+        name, theirs = line.split()
+        if theirs.endswith("]"):
+            thirds.setdefault(prefix + theirs[:-3], {})[int(theirs[-2])] = ours[name]
+        else:
+            checkpoint[prefix + theirs] = ours[name].T if theirs == "text_projection" else ours[name]
+    checkpoint |= {name: torch.cat([parts[i] for i in range(3)]) for name, parts in thirds.items()}
+    again = single_file_utils.convert_open_clip_checkpoint(model, dict(checkpoint), prefix)
+    assert again.keys() == ours.keys() and all(torch.equal(again[name], ours[name]) for name in ours)
+    save_file({name: value.contiguous() for name, value in checkpoint.items()}, folder / "open_clip.safetensors",
+              {"about": json.dumps(VERSIONS)})
+
+
 def ldm_names(config, vae_config, clip_layers):
     prefix = "model.diffusion_model."
     checkpoint = numbered(ldm_unet_modules(config), prefix)
@@ -253,10 +278,7 @@ def ldm_names(config, vae_config, clip_layers):
     prefix = "first_stage_model."
     checkpoint = numbered(ldm_vae_modules(vae_config), prefix)
     vae_lines = pairs(checkpoint, single_file_utils.convert_ldm_vae_checkpoint(dict(checkpoint), vae_config), prefix)
-    prefix = "conditioner.embedders.1.model."
-    checkpoint = numbered(open_clip_names(clip_layers), prefix)
-    text = type("Text", (), {"config": type("Config", (), {"hidden_size": 1})})
-    clip_lines = pairs(checkpoint, single_file_utils.convert_open_clip_checkpoint(text, dict(checkpoint), prefix), prefix)
+    clip_lines = open_clip_pairs(clip_layers)
     return [f"unet {line}" for line in lines] + [f"vae {line}" for line in vae_lines] + [f"clip {line}" for line in clip_lines]
 
 
@@ -290,6 +312,7 @@ def main():
     clip(folder, "clip", transformers.CLIPTextModel, hidden_act="quick_gelu")
     clip(folder, "clip_projection", transformers.CLIPTextModelWithProjection, hidden_act="gelu", projection_dim=16)
     clip(folder, "clip_old_end", transformers.CLIPTextModel, hidden_act="gelu", eos_token_id=2)
+    open_clip(folder)
     names(folder)
 
 
