@@ -8,7 +8,7 @@ namespace lowrank::models {
 
 using Activation = at::Tensor (*)(const at::Tensor&);
 
-/// gelu and gelu_python (x·Φ(x)), gelu_new and gelu_pytorch_tanh (its tanh form), relu, silu and swish, tanh.
+/// gelu and gelu_python (x·Φ(x)), gelu_new and gelu_pytorch_tanh (its tanh form), quick_gelu (x·σ(1.702·x)), relu, silu and swish, tanh.
 /// Null for any other name.
 Activation find_activation(const std::string& name);
 

@@ -2,8 +2,6 @@
 
 #include <ATen/ops/arange.h>
 #include <ATen/ops/equal.h>
-#include <ATen/ops/isfinite.h>
-#include <ATen/ops/sum.h>
 #include <ATen/ops/zeros_like.h>
 #include <algorithm>
 #include <map>
@@ -13,6 +11,7 @@
 #include "lowrank/io/tensor_file.h"
 #include "lowrank/models/family.h"
 #include "lowrank/models/fresh.h"
+#include "lowrank/models/weights.h"
 
 namespace lowrank::models {
 
@@ -33,15 +32,6 @@ std::string modern(std::string name) {
     if (name.ends_with(old)) name.replace(name.size() - std::string_view(old).size(), std::string::npos, now);
   }
   return name;
-}
-
-bool is_float(io::DType dtype) {
-  return dtype == io::DType::f64 || dtype == io::DType::f32 || dtype == io::DType::f16 || dtype == io::DType::bf16;
-}
-
-bool is_finite(const at::Tensor& tensor) {
-  // A finite sum proves it in one pass; a sum that overflows does not disprove it.
-  return std::isfinite(at::sum(tensor).item<double>()) || at::isfinite(tensor).all().item<bool>();
 }
 
 bool same_head(const HeadOptions& a, const HeadOptions& b) {
@@ -121,16 +111,7 @@ class ModelLoader {
     if (found == stored_.end()) return problems_.add(fmt::format("tensor '{}' is missing", name));
     const io::TensorView view = *found->second;
     stored_.erase(found);
-    if (view.shape != parameter.sizes().vec()) {
-      return problems_.add(fmt::format("tensor '{}': expected shape {}, got {}", view.name, tensor::shape_text(parameter.sizes()),
-                                       tensor::shape_text(view.shape)));
-    }
-    if (!is_float(view.dtype)) {
-      return problems_.add(fmt::format("tensor '{}': expected F64, F32, F16 or BF16, got {}", view.name, io::to_string(view.dtype)));
-    }
-    const at::Tensor value = tensor::to_tensor(view);
-    if (!is_finite(value)) return problems_.add(fmt::format("tensor '{}' holds NaN or infinity", view.name));
-    parameter.set_data(value.to(dtype_));
+    if (const auto problem = put(parameter, view, dtype_)) problems_.add(*problem);
   }
 
   static bool is_buffer(const std::string& key) {

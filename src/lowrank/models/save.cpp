@@ -4,6 +4,7 @@
 #include "lowrank/base/file.h"
 #include "lowrank/models/family.h"
 #include "lowrank/models/head.h"
+#include "lowrank/models/weights.h"
 #include "lowrank/tensor/dtype.h"
 #include "lowrank/tensor/load.h"
 
@@ -36,13 +37,6 @@ at::ScalarType widest(const tensor::TensorMap& tensors) {
   at::ScalarType dtype = tensors.begin()->second.scalar_type();
   for (const auto& [name, value] : tensors) dtype = at::promote_types(dtype, value.scalar_type());
   return dtype;
-}
-
-void refuse_unmerged(torch::nn::Module& model) {
-  for (const auto& [name, host] : nn::hosts_of(model)) {
-    check(host->adapters().empty() || host->is_merged(), ErrorKind::invalid_argument, "save",
-          "'{}' has an adapter that is not merged and would be lost: merge it, or detach it", name);
-  }
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 
 #include "lowrank/base/error.h"
 #include "lowrank/kernels/lowrank_conv2d.h"
+#include "lowrank/nn/new_weights.h"
 
 namespace lowrank::nn {
 
@@ -14,8 +15,8 @@ Conv2d::Conv2d(const Conv2dOptions& options)
   const int64_t groups = options.groups;
   check(groups > 0 && options.in % groups == 0 && options.out % groups == 0, ErrorKind::invalid_argument, "conv2d",
         "expected groups that divide {} input and {} output channels, got {}", options.in, options.out, groups);
-  own(at::zeros({options.out, options.in / groups, options.kernel[0], options.kernel[1]}),
-      options.with_bias ? at::zeros({options.out}) : at::Tensor());
+  own(at::zeros({options.out, options.in / groups, options.kernel[0], options.kernel[1]}, new_weights()),
+      options.with_bias ? at::zeros({options.out}, new_weights()) : at::Tensor());
 }
 
 HostShape Conv2d::shape() const {

@@ -4,11 +4,13 @@
 #include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
 
+#include "lowrank/nn/new_weights.h"
+
 namespace lowrank::nn {
 
 GroupNorm::GroupNorm(int64_t groups, int64_t channels, double eps) : groups_(groups), eps_(eps) {
-  register_parameter("weight", at::ones({channels}), /*requires_grad=*/false);
-  register_parameter("bias", at::zeros({channels}), /*requires_grad=*/false);
+  register_parameter("weight", at::ones({channels}, new_weights()), /*requires_grad=*/false);
+  register_parameter("bias", at::zeros({channels}, new_weights()), /*requires_grad=*/false);
 }
 
 at::Tensor GroupNorm::forward(const at::Tensor& x) const {

@@ -4,11 +4,13 @@
 #include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
 
+#include "lowrank/nn/new_weights.h"
+
 namespace lowrank::nn {
 
 LayerNorm::LayerNorm(int64_t width, double eps) : eps_(eps) {
-  register_parameter("weight", at::ones({width}), /*requires_grad=*/false);
-  register_parameter("bias", at::zeros({width}), /*requires_grad=*/false);
+  register_parameter("weight", at::ones({width}, new_weights()), /*requires_grad=*/false);
+  register_parameter("bias", at::zeros({width}, new_weights()), /*requires_grad=*/false);
 }
 
 at::Tensor LayerNorm::forward(const at::Tensor& x) const {

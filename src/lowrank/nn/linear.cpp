@@ -5,6 +5,7 @@
 
 #include "lowrank/kernels/blocks.h"
 #include "lowrank/kernels/lowrank_linear.h"
+#include "lowrank/nn/new_weights.h"
 
 namespace lowrank::nn {
 
@@ -14,7 +15,9 @@ at::Tensor in_dtype_of(const at::Tensor& x, const at::Tensor& m) { return m.defi
 
 }  // namespace
 
-Linear::Linear(int64_t in, int64_t out, bool with_bias) { own(at::zeros({out, in}), with_bias ? at::zeros({out}) : at::Tensor()); }
+Linear::Linear(int64_t in, int64_t out, bool with_bias) {
+  own(at::zeros({out, in}, new_weights()), with_bias ? at::zeros({out}, new_weights()) : at::Tensor());
+}
 
 HostShape Linear::shape() const { return {.kind = "linear", .out = weight().size(0), .in = weight().size(1)}; }
 
