@@ -23,6 +23,22 @@ constexpr const char* kKey = "lora_unet_mid_block_attentions_0_transformer_block
 
 at::Tensor f32(at::IntArrayRef shape, uint32_t salt) { return fixed(shape, salt, 0.3, at::kFloat); }
 
+// A model with a layer of each kind under diffusers' names.
+struct TinyUnet : torch::nn::Module {
+  TinyUnet() {
+    linear = std::make_shared<nn::Linear>(6, 8);
+    linear->set_weight(f32({8, 6}, 11));
+    nn::Conv2dOptions options;
+    options.in = 3, options.out = 4, options.kernel = {3, 3}, options.padding = {1, 1};
+    conv = std::make_shared<nn::Conv2d>(options);
+    conv->set_weight(f32({4, 3, 3, 3}, 12));
+    register_module("proj_in", linear);
+    register_module("conv_in", conv);
+  }
+  std::shared_ptr<nn::Linear> linear;
+  std::shared_ptr<nn::Conv2d> conv;
+};
+
 class Files : public testing::Test {
  protected:
   ReadAdapter read(const tensor::TensorMap& tensors, const io::Metadata& metadata = {}, const ModelLayout* layout = nullptr) {
@@ -76,6 +92,15 @@ TEST_F(DialectFiles, TensorsThatDoNotFitAreRefusedTogether) {
   EXPECT_LOWRANK_ERROR(read(tensors), ErrorKind::file_format, "no adapter that is known: lora_A [4, 768]");
 }
 
+TEST_F(DialectFiles, HalvesOfLohaOfTwoShapesAreRefused) {
+  const std::string stem = std::string(kQuery) + ".hada_";
+  tensor::TensorMap tensors = {
+      {stem + "w1_a", f32({6, 2}, 1)}, {stem + "w1_b", f32({2, 5}, 2)}, {stem + "w2_a", f32({1, 2}, 3)}, {stem + "w2_b", f32({2, 5}, 4)}};
+  EXPECT_LOWRANK_ERROR(read(tensors), ErrorKind::file_format, "expected two halves of one shape, got [6, 5] and [1, 5]");
+  tensors[stem + "t1"] = f32({2, 2, 3, 3}, 5);
+  EXPECT_LOWRANK_ERROR(read(tensors), ErrorKind::file_format, "no adapter that is known");
+}
+
 TEST_F(DialectFiles, UnknownKeysAreListedAndStopAConversion) {
   tensor::TensorMap tensors = pair(kQuery, 4);
   tensors["lora_unet_no_such_layer.lora_down.weight"] = f32({4, 8}, 3);
@@ -101,6 +126,10 @@ TEST_F(DialectFiles, AnAdapterOfSdxlOnSd15SaysSo) {
   EXPECT_LOWRANK_ERROR(check_fit(record, sd15_layout(), "a.safetensors"), ErrorKind::shape,
                        "1280 x 2048 in the file, 1280 x 768 in the model");
   check_fit(record, sdxl_layout(), "a.safetensors");
+  const tensor::TensorMap deep = pair("lora_unet_middle_block_1_transformer_blocks_9_attn2_to_k", 4, 1280, 2048);
+  EXPECT_LOWRANK_ERROR(read(deep, {}, &sd15_layout()), ErrorKind::shape, "this adapter was made for Stable Diffusion XL");
+  TinyUnet tiny;
+  EXPECT_LOWRANK_ERROR(attach_record(tiny, record, "unet", "a"), ErrorKind::shape, "the adapter fits Stable Diffusion XL");
 }
 
 TEST_F(DialectFiles, NamesOfAllSpellingsMeanOneLayer) {
@@ -241,22 +270,6 @@ TEST_F(Refusals, ANormOfZeroHasTheMagnitudeAsItsGain) {
   const at::Tensor cancelled = -delta(m);
   EXPECT_TRUE(close(adapted(m, cancelled), at::zeros({5, 6}, at::kDouble), 1e-12));
 }
-
-// A model with a layer of each kind under diffusers' names.
-struct TinyUnet : torch::nn::Module {
-  TinyUnet() {
-    linear = std::make_shared<nn::Linear>(6, 8);
-    linear->set_weight(f32({8, 6}, 11));
-    nn::Conv2dOptions options;
-    options.in = 3, options.out = 4, options.kernel = {3, 3}, options.padding = {1, 1};
-    conv = std::make_shared<nn::Conv2d>(options);
-    conv->set_weight(f32({4, 3, 3, 3}, 12));
-    register_module("proj_in", linear);
-    register_module("conv_in", conv);
-  }
-  std::shared_ptr<nn::Linear> linear;
-  std::shared_ptr<nn::Conv2d> conv;
-};
 
 class Live : public Files {
  protected:

@@ -108,7 +108,7 @@ class Convert(unittest.TestCase):
         self.assertIn("neither SD 1.5 nor SDXL", run("convert", adapter, "--to", "diffusers", "--out", self.tmp / "b", status=FORMAT).stderr)
         run("convert", adapter, "--to", "diffusers", "--out", self.tmp / "b.safetensors", "--model", self.tmp / "model")
         self.assertIn("unet.my.own_layer.lora_A.weight", header(self.tmp / "b.safetensors"))
-        done = run("convert", GOLDENS / "kohya_sd15.safetensors", "--to", "peft", "--out", self.tmp / "c", "--model", self.tmp / "model", status=FORMAT)
+        done = run("convert", GOLDENS / "kohya_sd15.safetensors", "--to", "peft", "--out", self.tmp / "c", "--model", self.tmp / "model", status=SHAPE)
         self.assertIn("has no such layer", done.stderr)
         write(unet / "diffusion_pytorch_model.safetensors", {"my.own_layer.weight": ([3, 5], [1.0] * 15)}, {})
         done = run("convert", adapter, "--to", "diffusers", "--out", self.tmp / "d", "--model", self.tmp / "model", status=SHAPE)

@@ -136,7 +136,12 @@ ReadAdapter read_adapter(const fs::path& path, ReadContext context) {
          fmt::format("expected an adapter in the naming of {}, got tensors such as {}", fmt::join(names, ", "), first));
   }
   context.where = path.string();
-  AdapterRecord record = dialect->read(std::move(stored), context);
+  AdapterRecord record = dialect->read(stored, context);
+  if (context.layout != nullptr && !record.unknown.empty()) {
+    // Names that this model lacks but another has: say which one the adapter was made for.
+    const AdapterRecord other = dialect->read(std::move(stored), {context.where, nullptr, context.component});
+    if (other.unknown.empty()) check_fit(other, *context.layout, context.where);
+  }
   return {dialect, std::move(record)};
 }
 

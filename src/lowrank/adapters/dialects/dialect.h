@@ -61,7 +61,8 @@ struct ReadAdapter {
   const Dialect* dialect = nullptr;
   AdapterRecord record;
 };
-/// Throws Error{file_format} when no dialect knows it.
+/// Throws Error{file_format} when no dialect knows it, and Error{shape} naming the model it was made for when names that the context's
+/// layout lacks are another model's.
 ReadAdapter read_adapter(const std::filesystem::path& path, ReadContext context = {});
 
 /// Writes atomically, reads the result back and compares every module (ΔW in float64, magnitudes and numbers) before it returns.

@@ -1,5 +1,6 @@
 #include "lowrank/adapters/dialects/live.h"
 
+#include "lowrank/adapters/dialects/layout.h"
 #include "lowrank/adapters/dialects/peft_numbers.h"
 #include "lowrank/base/error.h"
 
@@ -61,7 +62,9 @@ std::vector<std::pair<std::string, nn::Host*>> attach_record(torch::nn::Module& 
     if (module.component != component) continue;
     if (auto problem = misfit(module, hosts); !problem.empty()) problems.add(std::move(problem));
   }
-  problems.raise_if_any("the adapter was made for another model, or for other layers of it");
+  const ModelLayout* made_for = guess_layout(record);
+  problems.raise_if_any(made_for == nullptr ? "the adapter was made for another model, or for other layers of it"
+                                            : fmt::format("the adapter fits {}", made_for->title));
   std::vector<std::pair<std::string, nn::Host*>> attached;
   try {
     for (const auto& module : record.modules) {

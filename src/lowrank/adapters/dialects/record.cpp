@@ -176,7 +176,12 @@ void classify(ModuleRecord& module, std::string_view where) {
 at::Tensor delta(const ModuleRecord& m) {
   switch (m.update) {
     case Update::lora: return m.scale() * lora_update(m);
-    case Update::loha: return m.scale() * loha_half(m, "1") * loha_half(m, "2");
+    case Update::loha: {
+      const at::Tensor one = loha_half(m, "1"), two = loha_half(m, "2");
+      check(one.sizes() == two.sizes(), ErrorKind::file_format, "LoHa", "'{}': expected two halves of one shape, got {} and {}", m.name(),
+            tensor::shape_text(one.sizes()), tensor::shape_text(two.sizes()));
+      return m.scale() * one * two;
+    }
     case Update::lokr: return m.scale() * at::kron(lokr_factor(m, "lokr_w1"), lokr_factor(m, "lokr_w2"));
     case Update::full: return flat(exact(m, "diff"));
   }
