@@ -3,9 +3,13 @@
 #include <filesystem>
 #include <iostream>
 #include <map>
+#include <optional>
 
+#include "lowrank/adapters/dialects/base_weights.h"
+#include "lowrank/adapters/dialects/kohya_metadata.h"
 #include "lowrank/adapters/dialects/peft.h"
 #include "lowrank/base/error.h"
+#include "lowrank/cli/adapter_facts.h"
 #include "lowrank/cli/command.h"
 #include "lowrank/cli/session.h"
 #include "lowrank/cli/terminal.h"
@@ -23,14 +27,19 @@ struct InspectOptions {
   std::string model;
 };
 
-/// Which naming a set of tensor names follows, by the marks that only it has.
-std::string dialect_of(const std::vector<io::TensorView>& tensors) {
-  for (const auto& tensor : tensors) {
-    if (tensor.name.starts_with("base_model.model.")) return "peft";
-    if (tensor.name.starts_with("lora_unet_") || tensor.name.starts_with("lora_te")) return "kohya";
-    if (tensor.name.starts_with("lycoris_")) return "lycoris";
-  }
-  return "plain (a checkpoint, or an adapter of unknown naming)";
+/// The adapter's dialect by its tensors' names, nullptr for a checkpoint.
+const adapters::Dialect* dialect_of(const io::TensorFile& file) {
+  adapters::StoredPart names{"", {}, file.metadata(), {}};
+  for (const auto& tensor : file.tensors()) names.tensors[tensor.name];
+  adapters::Stored stored;
+  stored.push_back(std::move(names));
+  return adapters::dialect_of(stored);
+}
+
+std::string dialect_text(const io::TensorFile& file) {
+  if (const auto* dialect = dialect_of(file)) return std::string(dialect->name());
+  const bool peft = !file.tensors().empty() && file.tensors().front().name.starts_with("base_model.model.");
+  return peft ? "peft" : "plain (a checkpoint, or an adapter of unknown naming)";
 }
 
 Json describe_file(const fs::path& path) {
@@ -43,12 +52,45 @@ Json describe_file(const fs::path& path) {
     elements += tensor.numel();
   }
   return {{"container", "safetensors"},
-          {"dialect", dialect_of(file.tensors())},
+          {"dialect", dialect_text(file)},
           {"tensors", file.tensors().size()},
           {"elements", elements},
           {"bytes", bytes},
           {"dtypes", dtypes},
           {"metadata", file.metadata()}};
+}
+
+/// The hashes that A1111 shows, and whether they are this file's.
+void describe_hashes(const adapters::ReadAdapter& adapter, const fs::path& path, Json& facts) {
+  const auto& metadata = adapter.record.metadata;
+  if (!metadata.contains("sshs_model_hash")) return;
+  const auto [model, legacy] = adapters::kohya_hashes(tensor::load_tensors(path), metadata);
+  const auto verdict = [&](const char* key, const std::string& actual) {
+    if (!metadata.contains(key)) return;
+    facts["hashes"][key] = metadata.at(key) == actual ? actual : fmt::format("{} (the tensors give {})", metadata.at(key), actual);
+  };
+  verdict("sshs_model_hash", model);
+  verdict("sshs_legacy_hash", legacy);
+}
+
+bool holds_adapter_folders(const fs::path& path) {
+  for (const auto& entry : fs::directory_iterator(path)) {
+    if (fs::exists(entry.path() / "adapter_config.json")) return true;
+  }
+  return false;
+}
+
+/// Adds what an adapter file says to the facts about its container; with a model, whether it fits.
+void describe_adapter_file(const fs::path& path, const std::string& model, Json& facts) {
+  const at::NoGradGuard no_grad;
+  std::optional<adapters::BaseWeights> base;
+  if (!model.empty()) base.emplace(model);
+  const adapters::ModelLayout* layout = base ? &base->layout() : nullptr;
+  const adapters::ReadAdapter adapter = adapters::read_adapter(path, {"", layout, ""});
+  const Json more = adapter_facts(adapter);
+  for (const auto& [key, value] : more.items()) facts[key] = value;
+  describe_hashes(adapter, path, facts);
+  if (layout != nullptr) adapters::check_fit(adapter.record, *layout, path.string());
 }
 
 /// Rank, scale and tensor norms of one adapted module; the size of the update relative to W when the base is at hand.
@@ -90,10 +132,20 @@ Json describe_model(const fs::path& path) {
   return result;
 }
 
-Json describe(const fs::path& path, const std::string& model) {
-  if (fs::exists(path / "adapter_config.json")) return describe_adapter(path, model);
-  if (fs::exists(path / "config.json")) return describe_model(path);
-  return describe_file(path);
+/// Fills `facts` as far as it can before an error.
+void describe(const fs::path& path, const std::string& model, Json& facts) {
+  if (fs::exists(path / "adapter_config.json")) {
+    facts = describe_file(path / "adapter_model.safetensors");
+    facts = describe_adapter(path, model);
+  } else if (fs::exists(path / "config.json")) {
+    facts = describe_model(path);
+  } else if (fs::is_directory(path) && holds_adapter_folders(path)) {
+    facts["container"] = "folders";
+    describe_adapter_file(path, model, facts);
+  } else {
+    facts = describe_file(path);
+    if (dialect_of(io::TensorFile::open(path)) != nullptr) describe_adapter_file(path, model, facts);
+  }
 }
 
 void print_modules(const Json& modules) {
@@ -107,13 +159,18 @@ void print_modules(const Json& modules) {
 
 void print(const Json& facts) {
   for (const auto& [key, value] : facts.items()) {
-    if (key == "modules") continue;
+    if (key == "modules" || key == "blocks") continue;
+    if (value.is_array() && !value.empty() && value[0].is_string()) {
+      for (const auto& line : value) std::cout << fmt::format("{:<20}{}\n", key, line.get<std::string>());
+      continue;
+    }
     const std::string text = value.is_string() ? value.get<std::string>()
                              : key == "bytes"  ? bytes_text(value.get<int64_t>())
                                                : value.dump();
     std::cout << fmt::format("{:<20}{}\n", key, text);
   }
   if (facts.contains("modules")) print_modules(facts["modules"]);
+  if (facts.contains("blocks")) std::cout << "\n" << block_chart(facts["blocks"]);
 }
 
 /// What cannot be read is part of the answer: the facts up to there, then the reason, and the error's exit status.
@@ -122,14 +179,13 @@ int run(const std::string& path, const InspectOptions& options, bool json) {
   Json facts;
   int status = 0;
   try {
-    facts = describe(path, options.model);
+    describe(path, options.model, facts);
   } catch (const Error& error) {
-    const bool adapter = fs::exists(fs::path(path) / "adapter_model.safetensors");
-    if (!adapter) throw;
-    facts = describe_file(fs::path(path) / "adapter_model.safetensors");
+    if (facts.is_null()) throw;
     facts["would_not_load"] = error.what();
     status = exit_status(error.kind());
   }
+  if (status == 0 && facts.contains("would_not_load")) status = exit_status(ErrorKind::file_format);
   if (json) {
     std::cout << format_json(facts);
   } else {
