@@ -5,7 +5,7 @@
 #include <cmath>
 #include <gtest/gtest.h>
 
-#include "lowrank/kernels/rounding.h"
+#include "lowrank/kernels/bfloat16.h"
 
 namespace lowrank::kernels {
 namespace {

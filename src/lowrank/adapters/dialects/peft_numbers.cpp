@@ -152,7 +152,7 @@ Json peft_config_of(Modules modules) {
 }
 
 void set_peft_numbers(ModuleRecord& module, const AdapterConfig& config, std::string_view where) {
-  const ModuleOptions options = config.for_module(module.module);
+  const ModuleOptions options = config.for_module(module.module, {});  // PEFT has no other rank for convolutions
   check(module.rank == 0 || module.rank == options.rank, ErrorKind::file_format, where,
         "'{}': rank {} by its tensors, {} by the configuration", module.name(), module.rank, options.rank);
   module.rank = options.rank;
