@@ -118,13 +118,14 @@ class Block {
 template <class Arithmetic>
 at::Tensor summed(const Sizes& s, const Pointers<Arithmetic>& p, const at::TensorOptions& options) {
   using Sum = typename Arithmetic::Sum;
-  const int64_t size = Layout(s).size;
+  const int64_t size = Layout(s).size, blocks = (s.rows + s.block_rows - 1) / s.block_rows;
   const at::Tensor table = at::zeros({s.runs, size}, options);
   tensor::parallel_for(0, s.runs, 1, [&](int64_t begin, int64_t end) {
     for (int64_t run = begin; run < end; ++run) {
       Block<Arithmetic> block(s, p, table.mutable_data_ptr<Sum>() + run * size);
-      const int64_t last = s.rows * (run + 1) / s.runs;
-      for (int64_t row = s.rows * run / s.runs; row < last; row += s.block_rows) block.add(row, std::min(s.block_rows, last - row));
+      for (int64_t b = blocks * run / s.runs; b < blocks * (run + 1) / s.runs; ++b) {
+        block.add(b * s.block_rows, std::min(s.block_rows, s.rows - b * s.block_rows));
+      }
     }
   });
   return s.runs == 1 ? table[0] : table.sum(0);

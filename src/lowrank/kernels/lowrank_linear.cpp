@@ -4,6 +4,7 @@
 #include <ATen/ops/mm.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "lowrank/kernels/frozen_product.h"
 #include "lowrank/kernels/lowrank_apply_cpu.h"
 #include "lowrank/kernels/lowrank_gradients.h"
 #include "lowrank/kernels/rank_projection.h"
@@ -48,11 +49,11 @@ struct LowRankLinear : torch::autograd::Function<LowRankLinear> {
       y = bias.defined() ? at::addmm(bias, rows, adapted) : at::mm(rows, adapted);
     } else if (has_cpu_apply(update, rows)) {
       const bool bias_first = bias.defined() && !gain.defined();  // the library adds it as it writes y
-      y = bias_first ? at::addmm(bias, rows, weight.t()) : at::mm(rows, weight.t());
+      y = frozen_product(rows, weight.t(), bias_first ? bias : at::Tensor());
       cpu_apply_update_(y, rows.contiguous(), update, bias_first ? at::Tensor() : bias);
     } else {
       h = rank_projection(update.by_in_blocks(rows), update.A);
-      y = bias.defined() && !gain.defined() ? at::addmm(bias, rows, weight.t()) : at::mm(rows, weight.t());
+      y = frozen_product(rows, weight.t(), gain.defined() ? at::Tensor() : bias);
       update.by_out_blocks(y).addmm_(mix_blocks(update.mix, h), update.B.t(), 1, scale);
       if (gain.defined()) y.mul_(update.gain);
       if (gain.defined() && bias.defined()) y.add_(bias);
@@ -87,7 +88,7 @@ struct LowRankLinear : torch::autograd::Function<LowRankLinear> {
       if (folded) {
         dx = at::mm(dy, update.apply(weight));
       } else {
-        dx = at::mm(gain.defined() ? dy * update.gain.to(dy.scalar_type()) : dy, weight);
+        dx = frozen_product(gain.defined() ? dy * update.gain.to(dy.scalar_type()) : dy, weight);
         if (has_cpu_apply(update, dy))
           cpu_add_input_gradient_(dx, own.g, update);
         else

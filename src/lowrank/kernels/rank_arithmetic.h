@@ -49,7 +49,7 @@ class TileArithmetic {
  public:
   using Number = at::BFloat16;
   using Sum = float;
-  static constexpr int64_t kBlockNumbers = 1 << 17, kRowMultiple = 32, kMostRows = 128, kLeastRun = 192;
+  static constexpr int64_t kBlockNumbers = 1 << 17, kRowMultiple = 32, kMostRows = 64, kLeastRun = 128;
 
   static int64_t columns(int64_t rank) { return (rank + 15) / 16 * 16; }
   static at::Tensor right(const at::Tensor& q, int64_t columns) { return packed_tiles(with_columns(q, columns)); }
@@ -64,13 +64,13 @@ class TileArithmetic {
   }
 
   void add_outer(int64_t rows, int64_t width, const at::BFloat16* x, const float* g, float* sums) {
-    const int64_t depth = (rows + 1) / 2 * 2;
+    const int64_t depth = (rows + kRowMultiple - 1) / kRowMultiple * kRowMultiple;
     at::BFloat16* turned = turned_.at_least(columns_ * depth);
     turn_rounded(rows, columns_, g, turned, depth);
-    if (depth > rows) {  // a row of zeros makes the number even
+    if (depth > rows) {  // rows of zeros, so that few depths occur
       at::BFloat16* padded = padded_.at_least(depth * width);
-      std::fill_n(std::copy_n(x, rows * width, padded), width, at::BFloat16(0.0F));
-      for (int64_t r = 0; r < columns_; ++r) turned[r * depth + rows] = 0.0F;
+      std::fill_n(std::copy_n(x, rows * width, padded), (depth - rows) * width, at::BFloat16(0.0F));
+      for (int64_t r = 0; r < columns_; ++r) std::fill_n(turned + r * depth + rows, depth - rows, at::BFloat16(0.0F));
       x = padded;
     }
     at::BFloat16* packed = packed_.at_least(packed_size(depth, width));

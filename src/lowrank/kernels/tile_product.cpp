@@ -3,6 +3,7 @@
 #include <ATen/native/CPUBlas.h>
 #include <ATen/ops/empty.h>
 #include <algorithm>
+#include <vector>
 
 namespace lowrank::kernels {
 
@@ -10,7 +11,8 @@ namespace {
 
 namespace blas = at::native::cpublas;
 
-constexpr int64_t kPanel = 64;  // the widest that libtorch packs
+constexpr int64_t kPanel = 64;  // columns, the widest that libtorch packs
+constexpr int64_t kRows = 16;   // of a tile
 
 int64_t padded(int64_t columns) { return (columns + 15) / 16 * 16; }
 
@@ -44,8 +46,22 @@ at::Tensor packed_tiles(const at::Tensor& q) {
 
 void tile_product(int64_t rows, int64_t columns, int64_t depth, const at::BFloat16* p, int64_t p_stride, const at::BFloat16* packed,
                   float* c, int64_t c_stride, bool add) {
+  const int64_t whole = rows / kRows * kRows, left = rows - whole;
+  if (whole > 0) {
+    for_each_panel(depth, columns, [&](int64_t j, int64_t width, int64_t at) {
+      blas::brgemm(whole, width, depth, p_stride, padded(width), c_stride, add, p, packed + at, c + j);
+    });
+  }
+  if (left == 0) return;
+  std::vector<at::BFloat16> block(static_cast<size_t>(kRows * depth), at::BFloat16(0.0F));
+  for (int64_t i = 0; i < left; ++i) std::copy_n(p + (whole + i) * p_stride, depth, block.data() + i * depth);
+  float sums[kRows * kPanel];
   for_each_panel(depth, columns, [&](int64_t j, int64_t width, int64_t at) {
-    blas::brgemm(rows, width, depth, p_stride, padded(width), c_stride, add, p, packed + at, c + j);
+    blas::brgemm(kRows, width, depth, depth, padded(width), kPanel, /*add_C=*/false, block.data(), packed + at, sums);
+    for (int64_t i = 0; i < left; ++i) {
+      float* to = c + (whole + i) * c_stride + j;
+      for (int64_t e = 0; e < width; ++e) to[e] = add ? to[e] + sums[i * kPanel + e] : sums[i * kPanel + e];
+    }
   });
 }
 

@@ -19,6 +19,8 @@ void pack_tiles(int64_t depth, int64_t columns, const at::BFloat16* q, int64_t s
 at::Tensor packed_tiles(const at::Tensor& q);
 
 /// C = P·Q, or C += P·Q. P [rows, depth] and C [rows, columns], rows p_stride and c_stride apart; depth is even. Single-threaded.
+/// libtorch compiles a kernel for each size that it meets: full blocks of 16 rows share a few, the rows that are left go by themselves
+/// through one of 16. Callers keep `depth` and `columns` to few values.
 void tile_product(int64_t rows, int64_t columns, int64_t depth, const at::BFloat16* p, int64_t p_stride, const at::BFloat16* packed,
                   float* c, int64_t c_stride, bool add);
 
