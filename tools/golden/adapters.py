@@ -19,17 +19,9 @@ from lycoris.modules.locon import LoConModule
 from lycoris.modules.lokr import LokrModule
 from safetensors.torch import save
 
+from fixed_init import fixed
+
 MASK64 = (1 << 64) - 1
-
-
-def fixed(shape, salt, scale=1.0):
-    """Element i is mix(i + 1, salt) scaled to [-scale, scale)."""
-    count = int(np.prod(shape))
-    h = (np.arange(1, count + 1, dtype=np.uint64) * 2654435761 + salt * 40503) & 0xFFFFFFFF
-    for _ in range(2):
-        h = ((h ^ (h >> 16)) * 0x45D9F3B) & 0xFFFFFFFF
-    h ^= h >> 16
-    return torch.tensor((h / 2147483648.0 - 1.0) * scale).reshape(shape)
 
 
 def mix64(value):

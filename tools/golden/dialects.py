@@ -34,6 +34,8 @@ from peft import LoKrConfig, LoraConfig, get_peft_model_state_dict
 from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
+import fixed_init
+
 UNET_LAYERS = [
     "conv_in", "time_embedding.linear_1", "down_blocks.0.resnets.0.time_emb_proj", "down_blocks.0.attentions.0.proj_in",
     "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q", "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_out.0",
@@ -345,14 +347,6 @@ def by_lycoris(parts, state):
     return {paths[id(module.org_module[0])]: lycoris_effect(module).contiguous() for module in network.unet_loras + network.text_encoder_loras}
 
 
-def fixed(count, salt):
-    """tests/support/fixed_init.h"""
-    h = ((torch.arange(1, count + 1) * 2654435761) + salt * 40503) & 0xFFFFFFFF
-    for _ in range(2):
-        h = ((h ^ (h >> 16)) * 0x45D9F3B) & 0xFFFFFFFF
-    return ((h ^ (h >> 16)).double() / 2147483648.0 - 1.0).float()
-
-
 # --- all of them ------------------------------------------------------------------------------------------------------
 
 def write_lycoris(out):
@@ -406,7 +400,7 @@ def write_kohya(out):
     complete = {**state, **{key.replace("lora_down.weight", "alpha"): torch.tensor(float(value.shape[0])) for key, value in state.items()
                             if key.endswith("lora_down.weight") and key.replace("lora_down.weight", "alpha") not in state}}
     save(out, "kohya_half_missing_alpha", state, None, by_lycoris(parts, {key: value.float() for key, value in complete.items()}))
-    large = {"b.weight": fixed(700 * 500, 3).view(700, 500), "a.alpha": torch.tensor(8.0), "c.weight": fixed(64, 5).half()}
+    large = {"b.weight": fixed_init.fixed((700, 500), 3, dtype=torch.float32), "a.alpha": torch.tensor(8.0), "c.weight": fixed_init.fixed((64,), 5, dtype=torch.float32).half()}
     facts["large"] = kohya_hashes(large, {"ss_v2": "False", "ss_network_dim": "8", "modelspec.title": "not hashed"})
     (out / "hashes.json").write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n")
 

@@ -9,17 +9,20 @@ models beside diffusers', as diffusers' own conversion pairs them.
 Run: OMP_NUM_THREADS=1 <reference venv>/bin/python tools/golden/diffusion_models.py
 """
 import argparse
+import functools
 import hashlib
 import json
 from pathlib import Path
 
 import diffusers
-import numpy
 import torch
 import transformers
 from diffusers.loaders import single_file_utils
 from safetensors.torch import save_file
 
+import fixed_init
+
+fixed = functools.partial(fixed_init.fixed, dtype=torch.float32)
 ROOT = Path(__file__).resolve().parent.parent.parent
 VERSIONS = {"diffusers": diffusers.__version__, "transformers": transformers.__version__, "torch": torch.__version__}
 SAMPLES = 8
@@ -49,17 +52,6 @@ FULL = {
 }
 FULL_VAE = {"block_out_channels": [128, 256, 512, 512], "layers_per_block": 2, "down_block_types": ["DownEncoderBlock2D"] * 4,
             "up_block_types": ["UpDecoderBlock2D"] * 4, "latent_channels": 4}
-
-
-def fixed(shape, salt, scale=1.0):
-    """tests/support/fixed_init.h"""
-    count = int(numpy.prod(shape))
-    with numpy.errstate(over="ignore"):
-        h = (numpy.arange(count, dtype=numpy.uint32) + 1) * numpy.uint32(2654435761) + numpy.uint32(salt * 40503 & 0xFFFFFFFF)
-        for _ in range(2):
-            h = (h ^ (h >> 16)) * numpy.uint32(0x45D9F3B)
-        h = h ^ (h >> 16)
-    return torch.from_numpy(scale * (h / 2147483648.0 - 1.0)).reshape(list(shape)).float()
 
 
 def stored_name(model, name):

@@ -25,7 +25,7 @@ from peft.utils import load_peft_weights, set_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertForSequenceClassification, ViTConfig, ViTForImageClassification
 
-from adapters import fixed
+from fixed_init import fixed
 
 BERT_INPUTS = {"input_ids": torch.tensor([[2, 17, 33, 5, 60, 8, 41, 3], [2, 9, 9, 26, 50, 11, 63, 3]])}
 VIT_INPUTS = {"pixel_values": fixed((2, 3, 16, 16), 1).float()}

@@ -15,19 +15,11 @@ import numpy as np
 import torch
 from diffusers import training_utils
 
+from fixed_init import fixed
+
 OUT = Path(__file__).resolve().parents[2] / "tests/golden/diffusion"
 SHAPE = (1, 2, 2, 3)
 SD = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
-
-
-def fixed(shape, salt, scale=1.0):
-    """As tests/support/fixed_init.h: element i is mix(i + 1, salt) scaled to [-scale, scale)."""
-    count = int(np.prod(shape))
-    h = (np.arange(1, count + 1, dtype=np.uint64) * 2654435761 + salt * 40503) & 0xFFFFFFFF
-    for _ in range(2):
-        h = ((h ^ (h >> 16)) * 0x45D9F3B) & 0xFFFFFFFF
-    h ^= h >> 16
-    return torch.tensor((h / 2147483648.0 - 1.0) * scale).reshape(shape)
 
 
 def noise(salt):

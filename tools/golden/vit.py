@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 import transformers
-from adapters import fixed
+from fixed_init import fixed
 from safetensors.torch import save_file
 from transformers import ViTConfig, ViTForImageClassification, ViTModel
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
