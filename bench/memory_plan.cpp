@@ -8,7 +8,7 @@
 #include "lowrank/base/random.h"
 #include "lowrank/tensor/runtime.h"
 #include "lowrank/text/tokenizer.h"
-#include "lowrank/train/trainer.h"
+#include "lowrank/train/train.h"
 
 namespace {
 
@@ -52,9 +52,9 @@ void run_case(const std::string& model, const std::string& file, const std::stri
   fmt::print(
       "{:6} batch {:3}, {:5} tokens: process {:6.1f} + optimiser {:6.1f} + activations {:6.1f} + holes {:5.1f} = {:7.1f} MB, measured "
       "{:7.1f} MB, {:+.1f} %; {:.0f} tokens/s\n",
-      method, batch_size, result.plan.batch_tokens, megabytes(result.plan.process), megabytes(result.plan.optimiser),
+      method, batch_size, result.plan.batch_units, megabytes(result.plan.process), megabytes(result.plan.optimiser),
       megabytes(result.plan.activations), megabytes(result.plan.holes), planned, measured, 100 * (planned / measured - 1),
-      result.tokens_per_second);
+      result.units_per_second);
 }
 
 }  // namespace

@@ -18,10 +18,9 @@
 #include "lowrank/tensor/random.h"
 #include "lowrank/tensor/runtime.h"
 #include "lowrank/train/adamw.h"
-#include "lowrank/train/loss.h"
+#include "lowrank/train/encoder_job.h"
 #include "lowrank/train/memory_plan.h"
 #include "lowrank/train/save.h"
-#include "lowrank/train/trainee.h"
 
 namespace lowrank::bench {
 
@@ -65,14 +64,10 @@ void write_adapter(const Job& job, const Workload& workload) {
 class Steps {
  public:
   explicit Steps(const Job& job)
-      : job_(job),
-        workload_(read_workload(job.batches)),
-        request_(request_for(job, workload_)),
-        trainee_(make_trainee(request_)),
-        objective_(workload_.split.train) {
-    read_adapter(job, trainee_);
-    plan_ = train::plan_memory(trainee_, workload_.split, request_.options);
-    parameters_.emplace(trainee_.parameters);
+      : job_(job), workload_(read_workload(job.batches)), request_(request_for(job, workload_)), training_(request_) {
+    read_adapter(job, training_.trainee());
+    plan_ = train::plan_memory(training_);
+    parameters_.emplace(training_.parameters());
     optimizer_.emplace(*parameters_, train::AdamWOptions{});
   }
 
@@ -122,7 +117,8 @@ class Steps {
  private:
   double backward(const data::Batch& batch) {
     const auto packed = evaluate::to_packed(batch, c10::kCPU);
-    const at::Tensor loss = objective_.sum(trainee_.outputs(packed), batch) / objective_.weight(batch);
+    const auto& objective = training_.objective();
+    const at::Tensor loss = objective.sum(training_.trainee().outputs(packed), batch) / objective.weight(batch.size());
     loss.backward();
     parameters_->gather();
     return loss.item<double>();
@@ -139,8 +135,7 @@ class Steps {
   const Job& job_;
   Workload workload_;
   train::TrainRequest request_;
-  train::Trainee trainee_;
-  train::Objective objective_;
+  train::EncoderJob training_;
   train::MemoryPlan plan_;
   std::optional<train::FlatParameters> parameters_;
   std::optional<train::AdamW> optimizer_;

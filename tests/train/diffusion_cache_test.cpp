@@ -129,7 +129,7 @@ TEST_F(LatentCache, NamesThePictureWhoseLatentsAreNotFinite) {
     const at::NoGradGuard no_grad;
     pipeline_.vae->parameters().front().fill_(std::nan(""));  // of the encoder
   }
-  EXPECT_LOWRANK_ERROR(encode(), ErrorKind::invalid_argument, "pictures/p0.png: expected finite latents");
+  EXPECT_LOWRANK_ERROR(encode(), ErrorKind::invalid_argument, "pictures/p0.png] expected finite latents");
   EXPECT_EQ(files_in(cache_folder_), 0);
 }
 

@@ -8,7 +8,8 @@
 
 #include "lowrank/evaluate/forward.h"
 #include "lowrank/tensor/runtime.h"
-#include "lowrank/train/trainer.h"
+#include "lowrank/train/loss.h"
+#include "lowrank/train/train.h"
 
 namespace lowrank::train {
 namespace {
@@ -51,7 +52,7 @@ TEST(MemoryPlanTest, ForeseesTheTensorsOfTheLargestBatch) {
 }
 
 TEST(MemoryPlanTest, RefusesWhatCannotFitWithTheBatchSizeThatWould) {
-  const MemoryPlan plan{.process = 100 << 20, .optimiser = 100 << 20, .activations = 800 << 20, .batch_tokens = 4096, .batch_rows = 32};
+  const MemoryPlan plan{.process = 100 << 20, .optimiser = 100 << 20, .activations = 800 << 20, .batch_units = 4096, .batch_rows = 32};
   const TrainOptions options;
   require_memory(plan, int64_t{900} << 20, options);
   EXPECT_LOWRANK_ERROR(require_memory(plan, int64_t{300} << 20, options), ErrorKind::out_of_memory,

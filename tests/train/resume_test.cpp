@@ -9,7 +9,7 @@
 #include "lowrank/base/stop.h"
 #include "lowrank/tensor/runtime.h"
 #include "lowrank/train/run_folder.h"
-#include "lowrank/train/trainer.h"
+#include "lowrank/train/train.h"
 
 namespace lowrank::train {
 namespace {
@@ -67,7 +67,7 @@ TEST_F(ResumeTest, PartsEndWithTheBytesOfTheWhole) {
     const TrainResult parts = train_in_parts(request, {1, 4, 17, 30});  // 4: right after a validation; 17 and 30: mid-epoch
     EXPECT_EQ(whole.steps, 32);
     EXPECT_EQ(parts.steps, 32);
-    EXPECT_EQ(parts.tokens, whole.tokens);
+    EXPECT_EQ(parts.units, whole.units);
     ASSERT_EQ(parts.validations.size(), whole.validations.size());
     EXPECT_EQ(parts.best, whole.best);
     EXPECT_EQ(contents(parts.saved), contents(whole.saved)) << method;

@@ -4,7 +4,7 @@
 
 #include "lowrank/tensor/runtime.h"
 #include "lowrank/train/run_folder.h"
-#include "lowrank/train/trainer.h"
+#include "lowrank/train/train.h"
 
 int main(int argc, char** argv) {
   if (argc != 3) return 64;

@@ -1,5 +1,3 @@
-#include "lowrank/train/trainer.h"
-
 #include <gtest/gtest.h>
 
 #include "support/expect_close.h"
@@ -13,6 +11,8 @@
 #include "lowrank/evaluate/forward.h"
 #include "lowrank/evaluate/scores.h"
 #include "lowrank/tensor/runtime.h"
+#include "lowrank/train/loss.h"
+#include "lowrank/train/train.h"
 
 namespace lowrank::train {
 namespace {

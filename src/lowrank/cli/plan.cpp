@@ -6,7 +6,7 @@
 #include "lowrank/cli/run_options.h"
 #include "lowrank/cli/terminal.h"
 #include "lowrank/tensor/runtime.h"
-#include "lowrank/train/trainer.h"
+#include "lowrank/train/train.h"
 
 namespace lowrank::cli {
 
@@ -34,7 +34,7 @@ int run(Command& command, RunOptions& options) {
   std::cout << "Memory\n";
   row("program and weights", bytes_text(plan.process));
   row("gradients and optimiser", bytes_text(plan.optimiser));
-  row(fmt::format("a batch of {} tokens", count_text(plan.batch_tokens)), bytes_text(plan.activations));
+  row(fmt::format("a batch of {} {}", count_text(plan.batch_units), plan.unit), bytes_text(plan.activations));
   row("peak", bytes_text(plan.peak()));
   row("available", bytes_text(available));
   std::cout << (fits ? "It fits.\n" : "It does not fit: lower --batch-size and raise --gradient-accumulation, which changes no result.\n");

@@ -37,7 +37,8 @@ train::TrainRequest make_request(Command& command, RunOptions& options) {
   OptionTable table;
   declare_run(table, options);
   command.apply(table);
-  train::TrainRequest request{.model = options.model, .method = options.method, .out = options.out};
+  train::TrainRequest request{.model = options.model, .method = options.method};
+  request.out = options.out;
   if (options.method != "none" && options.method != "full") {
     adapters::AdapterConfig config = adapters::make_config(options.method);
     OptionTable own;

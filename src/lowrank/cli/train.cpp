@@ -1,4 +1,6 @@
 // lowrank train: adapt a model to labelled text.
+#include "lowrank/train/train.h"
+
 #include <iostream>
 
 #include "lowrank/base/error.h"
@@ -7,7 +9,6 @@
 #include "lowrank/cli/terminal.h"
 #include "lowrank/evaluate/forward.h"
 #include "lowrank/evaluate/scores.h"
-#include "lowrank/train/trainer.h"
 
 namespace lowrank::cli {
 
@@ -19,9 +20,9 @@ constexpr const char* kExamples =
     "  lowrank train --model MODEL --data data/ --method lokr --target-modules query,value --learning-rate 3e-3 --epochs 5 --out run";
 
 void print_plan(const train::MemoryPlan& plan) {
-  std::cerr << fmt::format("memory: about {} at the peak ({} now, {} for what trains, {} for a batch of {} tokens)\n",
-                           bytes_text(plan.peak()), bytes_text(plan.process), bytes_text(plan.optimiser), bytes_text(plan.activations),
-                           count_text(plan.batch_tokens));
+  std::cerr << fmt::format("memory: about {} at the peak ({} now, {} for what trains, {} for a batch of {} {})\n", bytes_text(plan.peak()),
+                           bytes_text(plan.process), bytes_text(plan.optimiser), bytes_text(plan.activations), count_text(plan.batch_units),
+                           plan.unit);
 }
 
 /// One line a validation, in the log and on the terminal.
@@ -44,10 +45,9 @@ Json test_scores(train::TrainResult& result, const data::Dataset& test, const Pr
 }
 
 void print_summary(const train::TrainResult& result, const Json& test) {
-  std::cout << fmt::format("{} after {} steps: {} parameters trained in {}, {} tokens/s, peak memory {}\n",
-                           train::to_string(result.outcome), count_text(result.steps), count_text(result.trained_parameters),
-                           duration_text(result.seconds), count_text(static_cast<int64_t>(result.tokens_per_second)),
-                           bytes_text(result.peak_bytes));
+  std::cout << fmt::format("{} after {} steps: {} parameters trained in {}, {} {}/s, peak memory {}\n", train::to_string(result.outcome),
+                           count_text(result.steps), count_text(result.trained_parameters), duration_text(result.seconds),
+                           count_text(static_cast<int64_t>(result.units_per_second)), result.unit, bytes_text(result.peak_bytes));
   if (result.best >= 0) {
     const auto& best = result.validations[static_cast<size_t>(result.best)];
     std::cout << fmt::format("best validation {} {:.4f} at step {}\n", result.score_name, best.score, best.step);

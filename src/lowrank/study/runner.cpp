@@ -14,7 +14,7 @@
 #include "lowrank/study/summary.h"
 #include "lowrank/tensor/runtime.h"
 #include "lowrank/train/save.h"
-#include "lowrank/train/trainer.h"
+#include "lowrank/train/train.h"
 
 namespace lowrank::study {
 
@@ -110,7 +110,8 @@ Run Runner::key(const std::string& method, double rate, int64_t seed, RunPhase p
 }
 
 train::TrainRequest Runner::train_request(const Run& run) const {
-  train::TrainRequest request{.model = request_.model, .split = request_.split, .method = run.method, .options = request_.train};
+  train::TrainRequest request{.model = request_.model, .split = request_.split, .method = run.method};
+  request.options = request_.train;
   request.options.learning_rate = run.learning_rate;
   request.options.seed = run.seed;
   if (run.method != "none" && run.method != "full") {
@@ -175,7 +176,7 @@ void Runner::train_into(Run& run) {
   }
   run.best_step = result.best >= 0 ? result.validations[static_cast<size_t>(result.best)].step : result.steps;
   run.seconds = result.seconds;
-  run.tokens = result.tokens;
+  run.tokens = result.units;
   run.peak_bytes = result.peak_bytes;
   run.trainable_parameters = result.trained_parameters;
   run.adapter_bytes = 4 * result.trained_parameters;

@@ -8,11 +8,13 @@ namespace lowrank::train {
 
 namespace {
 
-constexpr const char* kFormat = "lowrank checkpoint 2";
+constexpr const char* kFormat = "lowrank checkpoint 3";
 
 Json validations_json(const TrainState& state) {
   Json list = Json::array();
-  for (const Validation& one : state.validations) list.push_back({one.step, one.epoch, one.loss, one.score, one.train_loss, one.seconds});
+  for (const Validation& one : state.validations) {
+    list.push_back({one.step, one.epoch, one.loss, one.score, one.train_loss, one.seconds, one.figures});
+  }
   return list;
 }
 
@@ -37,8 +39,8 @@ void check_identity(const Json& then, const Json& now, const std::string& where)
 void save_checkpoint(const std::filesystem::path& path, const TrainState& state, const Json& identity) {
   tensor::TensorMap tensors = {{"values", state.values}, {"m", state.m}, {"v", state.v}};
   if (state.best_values.defined()) tensors["best_values"] = state.best_values;
-  const Json position = {{"step", state.step}, {"tokens", state.tokens}, {"seconds", state.seconds},
-                         {"loss", state.loss}, {"best", state.best},     {"validations", validations_json(state)}};
+  const Json position = {{"step", state.step}, {"units", state.units}, {"seconds", state.seconds},
+                         {"loss", state.loss}, {"best", state.best},   {"validations", validations_json(state)}};
   tensor::save_tensors(path, tensors, {{"format", kFormat}, {"identity", identity.dump()}, {"position", position.dump()}});
 }
 
@@ -51,11 +53,11 @@ TrainState load_checkpoint(const std::filesystem::path& path, const Json& identi
   check_identity(parse_json(metadata.at("identity"), where), identity, where);
   const Json position = parse_json(metadata.at("position"), where);
   TrainState state{.step = position.at("step"),
-                   .tokens = position.at("tokens"),
+                   .units = position.at("units"),
                    .seconds = position.at("seconds"),
                    .loss = position.at("loss"),
                    .best = position.at("best")};
-  for (const Json& row : position.at("validations")) state.validations.push_back({row[0], row[1], row[2], row[3], row[4], row[5]});
+  for (const Json& row : position.at("validations")) state.validations.push_back({row[0], row[1], row[2], row[3], row[4], row[5], row[6]});
   state.values = tensor::to_tensor(file.at("values"));
   state.m = tensor::to_tensor(file.at("m"));
   state.v = tensor::to_tensor(file.at("v"));

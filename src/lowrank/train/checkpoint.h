@@ -8,20 +8,13 @@
 #include <vector>
 
 #include "lowrank/base/json.h"
+#include "lowrank/train/validation.h"
 
 namespace lowrank::train {
 
-/// One look at the validation rows.
-struct Validation {
-  int64_t step = 0;
-  double epoch = 0, loss = 0, score = 0;
-  double train_loss = 0;  // of the step before
-  double seconds = 0;     // of the run so far, this look excluded
-};
-
 struct TrainState {
   int64_t step = 0;    // optimiser steps done; the next batch and learning rate follow from it
-  int64_t tokens = 0;  // trained on so far
+  int64_t units = 0;   // trained on so far (Job::unit)
   double seconds = 0;  // spent so far, over all sessions
   double loss = 0;     // of the last step
   std::vector<Validation> validations;

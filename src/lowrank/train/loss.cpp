@@ -34,9 +34,7 @@ Objective::Objective(const data::Dataset& train) : task_(train.task), classes_(t
              std::all_of(train.examples.begin(), train.examples.end(), [](const data::Example& example) { return example.value == 1.0F; });
 }
 
-double Objective::weight(const data::Batch& batch) const {
-  return static_cast<double>(batch.size() * (task_ == data::Task::multi_label ? classes_ : 1));
-}
+double Objective::weight(int64_t rows) const { return static_cast<double>(rows * (task_ == data::Task::multi_label ? classes_ : 1)); }
 
 at::Tensor Objective::sum(const at::Tensor& outputs, const data::Batch& batch) const {
   const at::Tensor z = outputs.to(at::kFloat);

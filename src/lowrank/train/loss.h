@@ -20,8 +20,8 @@ class Objective {
   /// Each row's loss depends on the others of its forward pass.
   bool is_ranking() const { return ranking_; }
 
-  /// Number of terms: B, or B·C for multi_label.
-  double weight(const data::Batch& batch) const;
+  /// Number of terms of B rows: B, or B·C for multi_label.
+  double weight(int64_t rows) const;
   /// Sum of the terms, a float32 scalar. `outputs`: logits [B, C], [B, 1] for regression, or unit vectors [2B, D] for
   /// embedding, text and pair in turn.
   at::Tensor sum(const at::Tensor& outputs, const data::Batch& batch) const;

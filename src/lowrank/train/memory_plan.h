@@ -3,26 +3,26 @@
 #pragma once
 
 #include "lowrank/base/json.h"
-#include "lowrank/train/loss.h"
-#include "lowrank/train/trainee.h"
+#include "lowrank/train/job.h"
+#include "lowrank/train/options.h"
 
 namespace lowrank::train {
 
 struct MemoryPlan {
-  int64_t process = 0;       // resident before the first step: program, libraries, weights, data
-  int64_t optimiser = 0;     // gradients, both moments and the best copy of what trains
-  int64_t activations = 0;   // of the largest training batch, forward and backward, or of a validation batch if that is more
-  int64_t holes = 0;         // what the heap loses between blocks of changing sizes: 30 % of activations, as measured
-  int64_t batch_tokens = 0;  // in the training batch
+  int64_t process = 0;      // resident before the first step: program, libraries, weights, data
+  int64_t optimiser = 0;    // gradients, both moments and the best copy of what trains
+  int64_t activations = 0;  // of the largest training batch, forward and backward, or of a validation batch if that is more
+  int64_t holes = 0;        // what the heap loses between blocks of changing sizes: 30 % of activations, as measured
+  int64_t batch_units = 0;  // in the largest training pass
   int64_t batch_rows = 0;
+  std::string unit = "tokens";  // what the units are
 
   int64_t peak() const { return process + optimiser + activations + holes; }
   Json to_json() const;
 };
 
-/// Every forward pass of the run is drawn up to find the one with most tokens. Gradients of trainee.parameters are undefined
-/// afterwards.
-MemoryPlan plan_memory(const Trainee& trainee, const data::Split& split, const TrainOptions& options);
+/// Runs the job's probes over an eighth and a half of their rows. Gradients of what trains are undefined afterwards.
+MemoryPlan plan_memory(Job& job);
 
 /// Call after each batch: batches of ever new sizes leave the heap full of holes, which go back to the system when this
 /// process is larger than the plan without them.

@@ -36,9 +36,10 @@ RunFolder::~RunFolder() {
   ::close(lock_);
 }
 
-bool is_finished(const fs::path& folder) {
-  const bool saved = fs::exists(folder / "adapter/lowrank.json") || fs::exists(folder / "model/lowrank.json");
-  return saved && !fs::exists(folder / "checkpoint.safetensors");
+bool is_finished(const fs::path& folder) { return fs::exists(folder / "result.json") && !fs::exists(folder / "checkpoint.safetensors"); }
+
+std::unique_ptr<RunFolder> open_folder(const RunRequest& request) {
+  return request.out.empty() ? nullptr : std::make_unique<RunFolder>(request.out, request.resume);
 }
 
 }  // namespace lowrank::train

@@ -2,6 +2,9 @@
 #pragma once
 
 #include <filesystem>
+#include <memory>
+
+#include "lowrank/train/run_request.h"
 
 namespace lowrank::train {
 
@@ -26,7 +29,10 @@ class RunFolder {
   int lock_ = -1;
 };
 
-/// True when a run ended there: adapter/ or model/ with its lowrank.json, and no checkpoint left.
+/// True when a run ended there: result.json, which is written last, and no checkpoint left.
 bool is_finished(const std::filesystem::path& folder);
+
+/// The folder of request.out; none when the run writes nothing.
+std::unique_ptr<RunFolder> open_folder(const RunRequest& request);
 
 }  // namespace lowrank::train

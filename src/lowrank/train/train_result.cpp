@@ -12,24 +12,22 @@ std::string_view to_string(Outcome outcome) {
   fail(ErrorKind::internal, "outcome", "expected one of three");
 }
 
-Json TrainResult::to_json() const {
+Json RunResult::to_json() const {
   Json list = Json::array();
   for (const Validation& one : validations) {
-    list.push_back({{"step", one.step},
-                    {"epoch", one.epoch},
-                    {"loss", one.loss},
-                    {score_name, one.score},
-                    {"train_loss", one.train_loss},
-                    {"seconds", one.seconds}});
+    Json entry = one.figures;
+    if (!score_name.empty()) entry[score_name] = one.score;
+    entry.update({{"step", one.step}, {"epoch", one.epoch}, {"loss", one.loss}, {"train_loss", one.train_loss}, {"seconds", one.seconds}});
+    list.push_back(std::move(entry));
   }
   return {{"outcome", to_string(outcome)},
           {"validations", list},
           {"best", best},
           {"steps", steps},
-          {"tokens", tokens},
+          {unit, units},
           {"loss", loss},
           {"seconds", seconds},
-          {"tokens_per_second", tokens_per_second},
+          {unit + "_per_second", units_per_second},
           {"peak_bytes", peak_bytes},
           {"trained_parameters", trained_parameters},
           {"learning_rate", learning_rate},

@@ -1,4 +1,4 @@
-#include "lowrank/train/validation.h"
+#include "lowrank/train/encoder_validation.h"
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/arange.h>
@@ -30,23 +30,28 @@ at::Tensor frozen_features(const Trainee& trainee, const data::Dataset& dataset,
       .to(evaluate::device_of(*trainee.model));
 }
 
-Validator::Validator(const Trainee& trainee, const Objective& objective, const data::Dataset& rows, ProgressSink progress)
-    : trainee_(trainee), objective_(objective), rows_(rows), progress_(as_stage(progress, "validate")) {
-  if (trainee.method == "none" && has_rows()) features_ = frozen_features(trainee, rows, progress);
+Validator::Validator(const Trainee& trainee, const Objective& objective, const data::Dataset& rows)
+    : trainee_(trainee), objective_(objective), rows_(rows) {}
+
+void Validator::prepare(const ProgressSink& progress) {
+  if (has_rows()) features_ = frozen_features(trainee_, rows_, progress);
 }
 
-Validation Validator::run(const StopToken* stop) {
+Validation Validator::run(const StopToken* stop, const ProgressSink& progress) {
   const at::NoGradGuard no_grad;
-  if (objective_.is_ranking()) return run_ranking(stop);
-  const at::Tensor outputs = features_.defined()
-                                 ? trainee_.model->classify(features_).cpu()
-                                 : evaluate::outputs_of(*trainee_.model, rows_, {kEvaluationTokens, progress_, stop, trainee_.pooling});
+  if (objective_.is_ranking()) return run_ranking(stop, progress);
+  const at::Tensor outputs =
+      features_.defined()
+          ? trainee_.model->classify(features_).cpu()
+          : evaluate::outputs_of(*trainee_.model, rows_, {kEvaluationTokens, as_stage(progress, "validate"), stop, trainee_.pooling});
   const evaluate::Scores scores = evaluate::score(rows_, outputs);
   score_name_ = scores.name;
-  return {.loss = scores.loss, .score = scores.primary};
+  Validation result{.loss = scores.loss, .score = scores.primary};
+  for (size_t i = 1; i < scores.all.size(); ++i) result.figures[scores.all[i].first] = scores.all[i].second;
+  return result;
 }
 
-Validation Validator::run_ranking(const StopToken* stop) {
+Validation Validator::run_ranking(const StopToken* stop, const ProgressSink& progress) {
   score_name_ = "pair_accuracy";
   Validation result;
   for (int64_t begin = 0; begin < rows_.size(); begin += kRankedPairs) {
@@ -58,17 +63,12 @@ Validation Validator::run_ranking(const StopToken* stop) {
     result.loss += objective_.sum(vectors, batch).item<double>();
     const at::Tensor similar = vectors.slice(0, 0, std::nullopt, 2).mm(vectors.slice(0, 1, std::nullopt, 2).t());
     result.score += similar.argmax(1).eq(at::arange(batch.size(), similar.options().dtype(at::kLong))).sum().item<double>();
-    if (progress_) progress_({"validate", begin + batch.size(), rows_.size(), "texts", {}});
+    if (progress) progress({"validate", begin + batch.size(), rows_.size(), "texts", {}});
   }
   const auto n = static_cast<double>(rows_.size());
   result.loss /= n;
   result.score /= n;
   return result;
-}
-
-bool is_better(const Validation& a, const Validation& b, const std::string& best_by) {
-  if (best_by == "score" && a.score != b.score) return a.score > b.score;
-  return a.loss < b.loss;
 }
 
 }  // namespace lowrank::train

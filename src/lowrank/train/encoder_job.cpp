@@ -1,0 +1,145 @@
+#include "lowrank/train/encoder_job.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/tensor.h>
+#include <algorithm>
+
+#include "lowrank/adapters/dialects/peft.h"
+#include "lowrank/base/error.h"
+#include "lowrank/evaluate/forward.h"
+#include "lowrank/tensor/dtype.h"
+#include "lowrank/train/save.h"
+
+namespace lowrank::train {
+
+namespace {
+
+data::BatchOptions step_batches(const TrainOptions& options) {
+  return {.batch_size = options.batch_size * options.gradient_accumulation, .seed = static_cast<uint64_t>(options.seed)};
+}
+
+int64_t tokens_of(const data::Dataset& dataset, std::span<const int64_t> indices) {
+  int64_t tokens = 0;
+  for (const int64_t index : indices) tokens += dataset.examples[static_cast<size_t>(index)].length();
+  return tokens;
+}
+
+/// `indices` in runs of at most `size`.
+template <class F>
+void for_each_pass(std::span<const int64_t> indices, int64_t size, F&& take) {
+  for (size_t begin = 0; begin < indices.size(); begin += static_cast<size_t>(size)) {
+    take(indices.subspan(begin, std::min(static_cast<size_t>(size), indices.size() - begin)));
+  }
+}
+
+}  // namespace
+
+EncoderJob::EncoderJob(const TrainRequest& request)
+    : request_(request),
+      trainee_(make_trainee(request)),
+      objective_(request.split->train),
+      batcher_(request.split->train, step_batches(request.options)),
+      validator_(trainee_, objective_, request.split->validation) {
+  check(!objective_.is_ranking() || request.options.gradient_accumulation == 1, ErrorKind::invalid_argument, "gradient-accumulation",
+        "expected 1 for text pairs without values, got {}: each text is compared with the others of its batch",
+        request.options.gradient_accumulation);
+  if (!request.out.empty() && trainee_.adapters) adapters::check_peft(*trainee_.adapters);
+}
+
+Pass EncoderJob::pass_of(std::span<const int64_t> rows) const {
+  return {.items = {rows.begin(), rows.end()},
+          .weight = objective_.weight(static_cast<int64_t>(rows.size())),
+          .units = tokens_of(request_.split->train, rows)};
+}
+
+std::vector<Pass> EncoderJob::passes(int64_t step) {
+  const int64_t epoch = step / steps_per_epoch(), per_step = step_batches(request_.options).batch_size;
+  if (epoch != epoch_) order_ = batcher_.order(epoch_ = epoch);
+  const auto left = std::span(order_).subspan(static_cast<size_t>(step % steps_per_epoch() * per_step));
+  std::vector<Pass> passes;
+  for_each_pass(left.first(std::min(left.size(), static_cast<size_t>(per_step))), request_.options.batch_size,
+                [&](auto rows) { passes.push_back(pass_of(rows)); });
+  return passes;
+}
+
+at::Tensor EncoderJob::loss(const Pass& pass, int64_t step) {
+  const data::Batch batch = data::collate(request_.split->train, pass.items);
+  if (features_.defined()) {
+    const at::Tensor rows = at::tensor(pass.items, at::kLong).to(features_.device());
+    return objective_.sum(trainee_.model->classify(features_.index_select(0, rows)), batch);
+  }
+  nn::Packed packed = evaluate::to_packed(batch, evaluate::device_of(*trainee_.model));
+  if (trainee_.has_dropout()) packed.keys = row_keys(batch, request_.options.seed, step);
+  return objective_.sum(trainee_.outputs(packed), batch);
+}
+
+/// The forward pass with most tokens, of all epochs.
+std::vector<int64_t> EncoderJob::largest_pass() const {
+  std::vector<int64_t> largest;
+  for (int64_t epoch = 0, most = 0; epoch < request_.options.epochs; ++epoch) {
+    const auto order = batcher_.order(epoch);
+    for_each_pass(order, request_.options.batch_size, [&](auto rows) {
+      const int64_t tokens = tokens_of(request_.split->train, rows);
+      if (tokens <= most) return;
+      most = tokens;
+      largest.assign(rows.begin(), rows.end());
+    });
+  }
+  return largest;
+}
+
+Probe EncoderJob::probe_of(const data::Dataset& rows, std::vector<int64_t> places, bool has_gradients) {
+  Probe probe{.rows = static_cast<int64_t>(places.size()), .has_gradients = has_gradients};
+  const auto first = [places = std::move(places)](int64_t n) { return std::span(places).first(static_cast<size_t>(n)); };
+  probe.units = [&rows, first](int64_t n) { return tokens_of(rows, first(n)); };
+  if (has_gradients) {
+    probe.run = [this, first](int64_t n) { loss(pass_of(first(n)), /*step=*/0).backward(); };
+  } else {
+    probe.run = [this, &rows, first](int64_t n) {
+      const data::Batch batch = data::collate(rows, first(n));
+      objective_.sum(trainee_.outputs(evaluate::to_packed(batch, evaluate::device_of(*trainee_.model))), batch);
+    };
+  }
+  return probe;
+}
+
+std::vector<Probe> EncoderJob::probes() {
+  const auto& [train, validation] = std::tie(request_.split->train, request_.split->validation);
+  const bool frozen = trainee_.method == "none";  // the encoder sees evaluation batches alone, once
+  std::vector<Probe> probes = {probe_of(train, largest_pass(), /*has_gradients=*/true)};
+  if (frozen) probes.front().run = {};
+  const data::Dataset& evaluated = frozen ? train : validation;
+  if (evaluated.size() > 0) {
+    // The longest sequences come first.
+    probes.push_back(probe_of(evaluated, data::evaluation_batches(evaluated, kEvaluationTokens).front(), /*has_gradients=*/false));
+  }
+  return probes;
+}
+
+int64_t EncoderJob::prepared_bytes() const {
+  if (trainee_.method != "none") return 0;
+  return 4 * trainee_.model->width() * (request_.split->train.size() + request_.split->validation.size());
+}
+
+void EncoderJob::prepare(const ProgressSink& progress) {
+  if (trainee_.method != "none") return;
+  features_ = frozen_features(trainee_, request_.split->train, progress);
+  validator_.prepare(progress);
+}
+
+Json EncoderJob::identity() const {
+  Json identity = {{"dtype", tensor::dtype_name(trainee_.model->parameters().front().scalar_type())},
+                   {"method", trainee_.method},
+                   {"model", model_fingerprint(request_.model)},
+                   {"data", data_fingerprint(*request_.split)}};
+  if (trainee_.adapters) identity["adapter"] = trainee_.adapters->config.to_json();
+  return identity;
+}
+
+Json EncoderJob::describe(const Json& result) const { return train::describe(request_, trainee_, result); }
+
+std::filesystem::path EncoderJob::save(const std::filesystem::path& out, const Json& description) const {
+  return save_result(out, request_.model, trainee_, description);
+}
+
+}  // namespace lowrank::train
