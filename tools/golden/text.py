@@ -4,6 +4,7 @@
     python tools/golden/text.py --model FOLDER            # tests/golden/text/*.json, the small tokenizers kept as they are
     python tools/golden/text.py --model FOLDER --train    # the small tokenizers trained anew, too
     python tools/golden/text.py --model FOLDER --live OUT # also 20,000 strings with this machine's package descriptions
+    … --live OUT --clip bpe_simple_vocab_16e6.txt.gz      # and CLIP's real vocabulary (of open_clip), written to the folder OUT.clip
 
 FOLDER is the unpacked MiniLM model (tokenizer.json and vocab.txt). The strings are bytes; the reference gets them as
 bytes.decode("utf-8", errors="replace"). One string is one case: by its number it is encoded alone or with the next one, with or
@@ -18,6 +19,7 @@ import pathlib
 import struct
 import subprocess
 
+import text_clip
 import tokenizers as hf
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from tokenizers.implementations import BertWordPieceTokenizer
@@ -178,6 +180,8 @@ def train():
     piece.decoder = decoders.WordPiece(cleanup=False)
     piece.add_tokens([AddedToken("Café", normalized=True, single_word=True), AddedToken("newtok", single_word=True, normalized=False)])
     made.append(("word_piece", piece))
+    text_clip.train_small(GOLDEN / "clip_files", texts)
+    made.append(("clip", text_clip.reference(GOLDEN / "clip_files")))
     for name, tokenizer in made:
         (GOLDEN / f"{name}.tokenizer.json").write_text(tokenizer.to_str() + "\n")
 
@@ -202,6 +206,8 @@ def references(model):
         out[name] = hf.Tokenizer.from_str(json.dumps({**copy.deepcopy(blob), **changes}))
     for path in sorted(GOLDEN.glob("*.tokenizer.json")):
         out[path.name.removesuffix(".tokenizer.json")] = hf.Tokenizer.from_file(str(path))
+    out["clip_files"] = text_clip.reference(GOLDEN / "clip_files")
+    out["clip_files_pad"] = text_clip.reference(GOLDEN / "clip_files", "!")
     for tokenizer in out.values():
         tokenizer.no_padding()
     return out
@@ -249,6 +255,7 @@ def main():
     parser.add_argument("--model", type=pathlib.Path, required=True)
     parser.add_argument("--train", action="store_true")
     parser.add_argument("--live", type=pathlib.Path)
+    parser.add_argument("--clip", type=pathlib.Path)
     options = parser.parse_args()
     GOLDEN.mkdir(parents=True, exist_ok=True)
     if options.train:
@@ -266,6 +273,10 @@ def main():
         print(name, len(strings), "strings")
     if options.live:
         everything = strings + descriptions(20000 - len(strings))
+        if options.clip:
+            text_clip.write_real(options.live.with_name(options.live.name + ".clip"), options.clip)
+            tokenizers["clip_real"] = text_clip.reference(options.live.with_name(options.live.name + ".clip"))
+            tokenizers["clip_real"].no_padding()
         columns = {name: digests(tokenizer, everything) for name, tokenizer in tokenizers.items()}
         with options.live.open("w") as out:
             for number, string in enumerate(everything):

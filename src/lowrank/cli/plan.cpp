@@ -3,6 +3,7 @@
 
 #include "lowrank/base/error.h"
 #include "lowrank/cli/command.h"
+#include "lowrank/cli/diffusion_run.h"
 #include "lowrank/cli/run_options.h"
 #include "lowrank/cli/terminal.h"
 #include "lowrank/tensor/runtime.h"
@@ -13,23 +14,29 @@ namespace lowrank::cli {
 namespace {
 
 int run(Command& command, RunOptions& options) {
+  if (is_image_pipeline(command.given("model"))) return plan_diffusion(command);
   train::TrainRequest request = make_request(command, options);
   ProgressLine line;
   const PreparedData data = prepare_data(options.model, options.data, line.sink());
   line.clear();
   request.split = &data.split;
-  const train::MemoryPlan plan = train::plan(request);
+  return print_plan(command, train::plan(request), data.split.report.to_json(), data.split.report.to_text());
+}
+
+}  // namespace
+
+int print_plan(const Command& command, const train::MemoryPlan& plan, const Json& report, const std::string& report_text) {
   const int64_t available = tensor::available_bytes(), needed = plan.peak() - tensor::resident_bytes();
   const bool fits = needed <= available;
   if (command.json()) {
     Json json = plan.to_json();
     json["available_bytes"] = available;
     json["fits"] = fits;
-    json["data"] = data.split.report.to_json();
+    json["data"] = report;
     std::cout << format_json(json);
     return fits ? 0 : exit_status(ErrorKind::out_of_memory);
   }
-  std::cout << data.split.report.to_text();
+  std::cout << report_text;
   const auto row = [](std::string_view name, const std::string& value) { std::cout << fmt::format("  {:<26}{:>10}\n", name, value); };
   std::cout << "Memory\n";
   row("program and weights", bytes_text(plan.process));
@@ -41,13 +48,12 @@ int run(Command& command, RunOptions& options) {
   return fits ? 0 : exit_status(ErrorKind::out_of_memory);
 }
 
-}  // namespace
-
 void add_plan(CLI::App& app) {
   auto options = std::make_shared<RunOptions>();
   auto command = std::make_shared<Command>(app, "plan", "what a training run would need, without training",
                                            "lowrank plan --model MODEL --data reviews.csv --method lora --batch-size 64");
   describe_run(*command, *options);
+  describe_diffusion(*command);
   command->on_run([command, options] { return run(*command, *options); });
 }
 

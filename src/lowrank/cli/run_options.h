@@ -7,6 +7,7 @@
 #include "lowrank/cli/command.h"
 #include "lowrank/data/dataset.h"
 #include "lowrank/text/tokenizer.h"
+#include "lowrank/train/memory_plan.h"
 #include "lowrank/train/request.h"
 
 namespace lowrank::cli {
@@ -30,5 +31,8 @@ struct PreparedData {
 
 /// Tokenizes and checks the data. The tokenizer's and the model's limits bound max-length.
 PreparedData prepare_data(const std::string& model, data::DataOptions& options, const ProgressSink& progress);
+
+/// What `lowrank plan` prints of a plan and the report of its data (plan.cpp): exit status.
+int print_plan(const Command& command, const train::MemoryPlan& plan, const Json& report, const std::string& report_text);
 
 }  // namespace lowrank::cli

@@ -1,10 +1,11 @@
-// lowrank train: adapt a model to labelled text.
+// lowrank train: adapt a model to labelled text, or an image model to captioned pictures (diffusion_run.h).
 #include "lowrank/train/train.h"
 
 #include <iostream>
 
 #include "lowrank/base/error.h"
 #include "lowrank/cli/command.h"
+#include "lowrank/cli/diffusion_run.h"
 #include "lowrank/cli/run_options.h"
 #include "lowrank/cli/terminal.h"
 #include "lowrank/evaluate/forward.h"
@@ -17,7 +18,8 @@ namespace {
 constexpr const char* kExamples =
     "lowrank train --model MODEL --data reviews.csv --method dora --rank 16 --out run\n"
     "  lowrank train --model MODEL --data reviews.csv --method dora --rank 16 --out run --resume\n"
-    "  lowrank train --model MODEL --data data/ --method lokr --target-modules query,value --learning-rate 3e-3 --epochs 5 --out run";
+    "  lowrank train --model MODEL --data data/ --method lokr --target-modules query,value --learning-rate 3e-3 --epochs 5 --out run\n"
+    "  lowrank train --model SD_FOLDER --data pictures/ --method lora --rank 16 --out my_style";
 
 void print_plan(const train::MemoryPlan& plan) {
   std::cerr << fmt::format("memory: about {} at the peak ({} now, {} for what trains, {} for a batch of {} {})\n", bytes_text(plan.peak()),
@@ -57,6 +59,7 @@ void print_summary(const train::TrainResult& result, const Json& test) {
 }
 
 int run(Command& command, RunOptions& options, bool resume) {
+  if (is_image_pipeline(command.given("model"))) return train_diffusion(command, resume);
   train::TrainRequest request = make_request(command, options);
   check(!options.out.empty(), ErrorKind::invalid_argument, "--out", "expected a folder for the result, got none");
   ProgressLine line;
@@ -96,10 +99,12 @@ void add_train(CLI::App& app) {
     OptionTable table;
   };
   auto state = std::make_shared<State>();
-  auto command = std::make_shared<Command>(app, "train", "adapt a model to labelled text", kExamples);
+  auto command =
+      std::make_shared<Command>(app, "train", "adapt a model to labelled text, or an image model to captioned pictures", kExamples);
   state->table.add("resume", state->resume, "go on from the checkpoint in --out, if there is one").group("Training");
   command->describe(state->table);
   describe_run(*command, state->options);
+  describe_diffusion(*command);
   command->on_run([command, state] {
     command->apply(state->table);
     return run(*command, state->options, state->resume);

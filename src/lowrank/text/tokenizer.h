@@ -1,4 +1,4 @@
-// Text to token ids and back: tokenizer.json (WordPiece, byte-level BPE) and vocab.txt, with ids and offsets identical
+// Text to token ids and back: tokenizer.json (WordPiece, byte-level BPE), vocab.txt and CLIP's vocab.json, with ids and offsets identical
 // to the `tokenizers` library (0.23). What is supported and what is refused: docs/tokenizers.md.
 //
 //   const auto tokenizer = Tokenizer::load(model_folder);
@@ -36,7 +36,8 @@ struct Encoding {
 
 class Tokenizer {
  public:
-  /// A model folder (tokenizer.json, else vocab.txt with tokenizer_config.json beside it) or one of these files.
+  /// A model folder (tokenizer.json, else BERT's vocab.txt or CLIP's vocab.json and merges.txt, with tokenizer_config.json beside
+  /// them) or one of these files.
   /// Throws Error{io} naming what is in the folder when neither is; Error{file_format} for a broken file;
   /// Error{unsupported} naming the component and its place for one that is not built.
   static Tokenizer load(const std::filesystem::path& folder_or_file);

@@ -93,8 +93,11 @@ void Tokenizer::State::set_margins() {
 }
 
 std::unique_ptr<Tokenizer::State> load_tokenizer_json(const fs::path& path) {
+  return make_state(parse_json(read_file(path), path.string()), path);
+}
+
+std::unique_ptr<Tokenizer::State> make_state(const Json& json, const fs::path& path) {
   const std::string where = path.string();
-  const Json json = parse_json(read_file(path), where);
   const Component file(json, where, "");
   file.allow({"version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer", "post_processor", "decoder", "model"});
   if (file.get<std::string>("version", "1.0") != "1.0") file.unsupported("a version other than 1.0");
@@ -156,17 +159,21 @@ std::unique_ptr<Tokenizer::State> load_vocab_txt(const fs::path& path) {
 
 Tokenizer Tokenizer::load(const fs::path& folder_or_file) {
   if (!fs::is_directory(folder_or_file)) {
+    if (folder_or_file.filename() == "vocab.json") return Tokenizer(load_clip_files(folder_or_file));
     const bool is_json = folder_or_file.extension() == ".json";
     return Tokenizer(is_json ? load_tokenizer_json(folder_or_file) : load_vocab_txt(folder_or_file));
   }
   if (fs::exists(folder_or_file / "tokenizer.json")) return Tokenizer(load_tokenizer_json(folder_or_file / "tokenizer.json"));
   if (fs::exists(folder_or_file / "vocab.txt")) return Tokenizer(load_vocab_txt(folder_or_file / "vocab.txt"));
+  if (fs::exists(folder_or_file / "vocab.json") && fs::exists(folder_or_file / "merges.txt")) {
+    return Tokenizer(load_clip_files(folder_or_file / "vocab.json"));
+  }
   std::vector<std::string> names;
   for (const auto& entry : fs::directory_iterator(folder_or_file)) names.push_back(entry.path().filename().string());
   std::sort(names.begin(), names.end());
   if (names.size() > 20) names.resize(20);
   fail(ErrorKind::io, folder_or_file.string(),
-       fmt::format("tokenizer.json or vocab.txt expected, got {}",
+       fmt::format("tokenizer.json, vocab.txt, or vocab.json with merges.txt expected, got {}",
                    names.empty() ? "an empty folder" : fmt::format("{}", fmt::join(names, ", "))),
        "is this a model folder?");
 }

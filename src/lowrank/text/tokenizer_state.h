@@ -39,6 +39,10 @@ struct Tokenizer::State {
 
 /// The whole of tokenizer.json.
 std::unique_ptr<Tokenizer::State> load_tokenizer_json(const std::filesystem::path& path);
+/// The same once parsed; `path` for messages, and for settings beside it.
+std::unique_ptr<Tokenizer::State> make_state(const Json& json, const std::filesystem::path& path);
+/// CLIP's classic files: vocab.json with merges.txt beside it, and tokenizer_config.json and special_tokens_map.json if they are there.
+std::unique_ptr<Tokenizer::State> load_clip_files(const std::filesystem::path& vocab_json);
 /// BERT's classic files: vocab.txt, one token a line, with the settings of tokenizer_config.json beside it if there is
 /// one.
 std::unique_ptr<Tokenizer::State> load_vocab_txt(const std::filesystem::path& path);

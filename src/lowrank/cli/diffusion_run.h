@@ -1,0 +1,39 @@
+// Training an image model's adapter, as the command line has it: model, pictures, method with its adapter options, training.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "lowrank/cli/command.h"
+#include "lowrank/train/diffusion/request.h"
+
+namespace lowrank::cli {
+
+/// True for a diffusers folder (model_index.json) and for a single file, which are trained on pictures.
+bool is_image_pipeline(const std::string& model);
+
+struct DiffusionRunOptions {
+  std::string model, method = "lora", out, tokenizer;
+  train::TrainOptions train;
+  train::DiffusionTrainOptions diffusion;
+
+  /// What suits some dozen pictures: small batches, many epochs.
+  DiffusionRunOptions();
+};
+
+/// Flags of train and plan that are about pictures.
+void describe_diffusion(Command& command);
+
+struct PreparedDiffusion {
+  train::DiffusionRequest request;
+  data::ImageSet pictures, validation;  // what the request points to
+};
+
+/// Reads file and flags, tokenizers and pictures.
+std::unique_ptr<PreparedDiffusion> prepare_diffusion(Command& command, DiffusionRunOptions& options, const ProgressSink& progress);
+
+/// The whole of `lowrank train` and `lowrank plan` for image models: exit status.
+int train_diffusion(Command& command, bool resume);
+int plan_diffusion(Command& command);
+
+}  // namespace lowrank::cli

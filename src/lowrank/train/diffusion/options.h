@@ -1,0 +1,35 @@
+// What a user says about training a diffusion model, beside what all training has and what belongs to pictures, losses and adapters.
+#pragma once
+
+#include <string>
+
+#include "lowrank/base/options.h"
+#include "lowrank/data/images/options.h"
+#include "lowrank/diffusion/options.h"
+
+namespace lowrank::train {
+
+struct DiffusionTrainOptions {
+  data::ImageDataOptions pictures;
+  diffusion::DiffusionOptions diffusion;
+
+  std::string latents = "sampled";
+  double prior_weight = 1;
+  int64_t clip_skip = 0, prompt_windows = 0;
+  double text_encoder_learning_rate = 0;
+  double validation_fraction = 0.1;
+  std::string validation_images;
+  int64_t validation_bands = 4;
+  bool recompute = false;
+  double ema = 0;
+  std::string save_as = "auto";
+  std::string cache;
+};
+
+/// Adds the groups of pictures, captions, loss, noise and timesteps, and "Diffusion", to `table`.
+void declare(OptionTable& table, DiffusionTrainOptions& options);
+
+/// The options that decide the numbers.
+Json numeric_options(const DiffusionTrainOptions& options);
+
+}  // namespace lowrank::train

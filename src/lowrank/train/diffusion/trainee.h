@@ -1,0 +1,41 @@
+// A pipeline with what trains on it.
+#pragma once
+
+#include "lowrank/adapters/attach.h"
+#include "lowrank/adapters/dialects/dialect.h"
+#include "lowrank/models/diffusion/pipeline.h"
+#include "lowrank/train/diffusion/request.h"
+#include "lowrank/train/flat_parameters.h"
+
+namespace lowrank::train {
+
+struct DiffusionTrainee {
+  std::string method;
+  models::Pipeline pipeline;
+  /// Adapters by component: "unet", "text_encoder", "text_encoder_2". Empty for full.
+  std::vector<std::pair<std::string, adapters::AdapterSet>> adapters;
+  std::vector<Trainable> parameters;
+  std::string unet_fingerprint;
+  adapters::ModelLayout layout;  // names and sizes of the pipeline's layers
+
+  bool has_dropout() const;
+  /// The adapters as they are now, under the names of `request`'s files.
+  adapters::AdapterRecord record() const;
+};
+
+/// Loads the pipeline to the request's device, attaches the adapters and gathers what trains; new tensors depend on options.seed alone.
+/// Error{unsupported} when the naming that the request wants has no words for the method.
+DiffusionTrainee make_trainee(const DiffusionRequest& request);
+
+/// The naming for --save-as: auto is kohya for LoRA, LyCORIS for the others.
+const adapters::Dialect& dialect_for(const DiffusionRequest& request);
+
+/// Writes below `out` and returns the path: adapter.safetensors (PEFT: adapter/), or for full model/ or model.safetensors as the base
+/// was. The adapter is read back and ΔW of every layer compared before it takes its place. `description` becomes lowrank.json.
+std::filesystem::path save_result(const std::filesystem::path& out, const DiffusionRequest& request, const DiffusionTrainee& trainee,
+                                  const Json& description);
+
+/// ss_* of kohya's training record, from the run.
+io::Metadata training_metadata(const DiffusionRequest& request, const Json& result);
+
+}  // namespace lowrank::train

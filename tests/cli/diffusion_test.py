@@ -1,0 +1,106 @@
+#!/usr/bin/env python3
+"""`lowrank train` on a tiny Stable Diffusion model and captioned pictures, as a user runs it.
+
+Usage: diffusion_test.py <path of the program> <path of lowrank_tiny_pipeline> [unittest arguments]
+"""
+import json
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+PROGRAM, MAKER = sys.argv.pop(1), sys.argv.pop(1)
+INVALID, FORMAT, UNSUPPORTED, CANCELLED = 2, 3, 5, 130
+SMALL = ("--resolution", 16, "--bucket-min", 8, "--bucket-max", 32, "--bucket-step", 8, "--device", "cpu", "--dtype", "float32", "--rank", 2)
+
+
+def run(*arguments, status=0):
+    done = subprocess.run([PROGRAM, *map(str, arguments)], capture_output=True, text=True, timeout=300)
+    assert done.returncode == status, f"{arguments}: status {done.returncode}, expected {status}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+def metadata(path):
+    data = Path(path).read_bytes()
+    return json.loads(data[8:8 + struct.unpack("<Q", data[:8])[0]])["__metadata__"]
+
+
+class Diffusion(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory()
+        cls.tmp = Path(cls.folder.name)
+        subprocess.run([MAKER, cls.tmp], check=True)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.folder.cleanup()
+
+    def train(self, out, *arguments, model="model", status=0):
+        return run("train", "--model", self.tmp / model, "--data", self.tmp / "pictures", "--out", self.tmp / out, *SMALL, *arguments,
+                   status=status)
+
+    def test_pictures_in_an_adapter_file_out(self):
+        result = json.loads(self.train("run", "--epochs", 2, "--json").stdout)
+        saved = Path(result["saved"])
+        self.assertEqual((saved, result["outcome"], result["steps"]), (self.tmp / "run/adapter.safetensors", "finished", 10))
+        self.assertEqual(metadata(saved)["ss_network_module"], "networks.lora")
+        self.assertEqual(metadata(saved)["ss_network_dim"], "2")
+        facts = json.loads(run("inspect", saved, "--json").stdout)
+        self.assertIn("kohya", json.dumps(facts))
+        notes = json.loads((self.tmp / "run/lowrank.json").read_text())
+        self.assertEqual((len(notes["held_out"]), notes["options"]["batch-size"], notes["options"]["epochs"]), (1, 2, 2))
+        for name in ("pictures.png", "data_report.json", "metrics.jsonl", "options.json", "result.json"):
+            self.assertTrue((self.tmp / "run" / name).is_file(), name)
+        self.assertFalse((self.tmp / "run/checkpoint.safetensors").exists())
+        bands = [json.loads(line)["bands"] for line in (self.tmp / "run/metrics.jsonl").read_text().splitlines() if "bands" in line]
+        self.assertEqual([len(rows) for rows in bands], [4])
+        run("convert", saved, "--to", "diffusers", "--model", self.tmp / "model", "--out", self.tmp / "diffusers.safetensors")
+        self.assertIn("finished run", self.train("run", status=INVALID).stderr)
+
+    def test_a_checkpoint_file_needs_a_tokenizer_and_gives_the_same_adapter(self):
+        refused = self.train("file", model="model.safetensors", status=INVALID).stderr
+        self.assertIn("--tokenizer", refused)
+        steps = ("--max-steps", 2, "--method", "lokr")
+        self.train("file", *steps, "--tokenizer", self.tmp / "model/tokenizer", model="model.safetensors")
+        self.train("folder", *steps)
+        files = [(self.tmp / name / "adapter.safetensors").read_bytes() for name in ("file", "folder")]
+        body = [data[8 + struct.unpack("<Q", data[:8])[0]:] for data in files]
+        self.assertEqual(body[0], body[1])
+        self.assertEqual(metadata(self.tmp / "file/adapter.safetensors")["ss_network_module"], "lycoris.kohya")
+
+    def test_stopped_while_it_trains_it_goes_on_where_it_was(self):
+        arguments = ["train", "--model", self.tmp / "model", "--data", self.tmp / "pictures", "--out", self.tmp / "halves", *SMALL,
+                     "--epochs", 400]
+        program = subprocess.Popen([PROGRAM, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        metrics = self.tmp / "halves/metrics.jsonl"
+        while not metrics.exists() or metrics.read_text().count("\n") < 5:
+            self.assertIsNone(program.poll(), "it ended too soon")
+        program.send_signal(signal.SIGINT)
+        self.assertIn("goes on from there", program.communicate(timeout=60)[1])
+        self.assertEqual(program.returncode, CANCELLED)
+        self.assertTrue((self.tmp / "halves/checkpoint.safetensors").is_file())
+        self.assertIn("unfinished run", run(*arguments, status=INVALID).stderr)
+        self.assertIn("'epochs' was 400 and is 2 now", run(*arguments[:-1], 2, "--resume", status=INVALID).stderr)
+
+    def test_plan_names_what_a_run_would_need(self):
+        plan = json.loads(run("plan", "--model", self.tmp / "model", "--data", self.tmp / "pictures", *SMALL, "--json").stdout)
+        self.assertTrue(plan["fits"])
+        self.assertEqual((plan["batch_pictures"], plan["data"]["pictures"]), (2, 10))
+        self.assertGreater(plan["activations"], 0)
+
+    def test_refuses_what_makes_no_sense(self):
+        self.assertIn("--label-column does not apply", self.train("bad", "--label-column", "x", status=INVALID).stderr)
+        self.assertIn("trains a head alone", self.train("bad", "--method", "none", status=INVALID).stderr)
+        self.assertIn("expected one of auto, peft", self.train("bad", "--save-as", "ckpt", status=INVALID).stderr)
+        (self.tmp / "pictures/lonely.txt").write_text("no picture")
+        self.assertIn("lonely.txt", self.train("bad", status=FORMAT).stderr)
+        (self.tmp / "pictures/lonely.txt").unlink()
+        self.assertFalse((self.tmp / "bad").exists())
+
+
+if __name__ == "__main__":
+    unittest.main()
