@@ -10,14 +10,12 @@ namespace {
 
 namespace blas = at::native::cpublas;
 
-constexpr int64_t kPanel = 64;  // the widest that libtorch packs
-
 int64_t padded(int64_t columns) { return (columns + 15) / 16 * 16; }
 
 /// body(first column, columns, where the panel lies in the packed numbers)
 template <class Body>
 void for_each_panel(int64_t depth, int64_t columns, Body&& body) {
-  for (int64_t j = 0; j < columns; j += kPanel) body(j, std::min(kPanel, columns - j), j * depth);
+  for (int64_t j = 0; j < columns; j += kTilePanel) body(j, std::min(kTilePanel, columns - j), j * depth);
 }
 
 }  // namespace
