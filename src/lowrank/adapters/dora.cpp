@@ -9,6 +9,7 @@
 
 #include "lowrank/adapters/dropout.h"
 #include "lowrank/kernels/rank_projection.h"
+#include "lowrank/kernels/row_squares.h"
 
 namespace lowrank::adapters {
 
@@ -86,11 +87,11 @@ void RowNorms::compute(const nn::Host& host, const at::Tensor& A, const at::Tens
   ++computations_;
   const at::Tensor matrix = host.matrix();
   projected_ = kernels::wide_projection(matrix, A);
-  const at::Tensor a = A.to(at::kDouble), b = B.to(at::kDouble), gram = at::mm(b, at::mm(a, a.t()));
-  at::Tensor sum = projected_.to(at::kDouble).mul(2 * scale).add_(gram, scale * scale).mul_(b).sum(1).add_(squares_);
+  at::Tensor sum = kernels::adapted_row_squares(projected_, A, B, scale, squares_);
   const at::Tensor cancelled = sum.lt(kCancellation * squares_).nonzero().flatten();
   if (cancelled.numel() > 0) {
-    const at::Tensor rows = matrix.index_select(0, cancelled).to(at::kDouble) + scale * at::mm(b.index_select(0, cancelled), a);
+    const at::Tensor rows =
+        matrix.index_select(0, cancelled).to(at::kDouble) + scale * at::mm(B.index_select(0, cancelled).to(at::kDouble), A.to(at::kDouble));
     sum.index_copy_(0, cancelled, row_norms(rows).square());
   }
   norms_ = sum.sqrt_().to(A.scalar_type());

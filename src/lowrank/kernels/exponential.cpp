@@ -1,29 +1,11 @@
 #include "lowrank/kernels/exponential.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
-
-#include "lowrank/kernels/vector_versions.h"
 
 namespace lowrank::kernels {
 
 namespace {
-
-// x = n·ln 2 + r with |r| ≤ ln 2/2 and a polynomial for e^r (S. Moshier, Cephes expf); adding 1.5·2²³ rounds to the integer n.
-LOWRANK_ALWAYS_INLINE float exponential(float x) {
-  x = x < -87.0F ? -87.0F : x > 88.0F ? 88.0F : x;
-  const float shifted = x * 1.44269504F + 12582912.0F, n = shifted - 12582912.0F;
-  const float r = (x - n * 0.693359375F) + n * 2.12194440e-4F;
-  float p = 1.9875691500e-4F;
-  p = p * r + 1.3981999507e-3F;
-  p = p * r + 8.3334519073e-3F;
-  p = p * r + 4.1665795894e-2F;
-  p = p * r + 1.6666665459e-1F;
-  p = p * r + 5.0000001201e-1F;
-  const float power = std::bit_cast<float>((static_cast<int32_t>(n) + 127) << 23);
-  return (p * r * r + r + 1.0F) * power;
-}
 
 template <VectorUnit>
 LOWRANK_ALWAYS_INLINE float exponentials_of(float* x, int64_t count, float scale, float shift) {

@@ -1,9 +1,9 @@
 #include "lowrank/kernels/rounding.h"
 
 #include <algorithm>
-#include <utility>
 
 #include "lowrank/kernels/bfloat16.h"
+#include "lowrank/kernels/turn_square.h"
 
 namespace lowrank::kernels {
 
@@ -39,32 +39,15 @@ LOWRANK_ALWAYS_INLINE void round_all(int64_t count, const float* from, at::BFloa
 
 LOWRANK_VECTOR_VERSIONS(void, rounded_numbers, round_all, (int64_t count, const float* from, at::BFloat16* to), (count, from, to))
 
-constexpr int kSide = 16;
-using Lane = float __attribute__((vector_size(kSide * sizeof(float))));
-using Bits = uint32_t __attribute__((vector_size(kSide * sizeof(uint32_t))));
-using Half = uint16_t __attribute__((vector_size(kSide * sizeof(uint16_t))));
+using Bits = uint32_t __attribute__((vector_size(kSquareSide * sizeof(uint32_t))));
+using Half = uint16_t __attribute__((vector_size(kSquareSide * sizeof(uint16_t))));
 
-/// Changes places of the blocks of `Step` numbers that lie across the diagonal, in each pair of rows `Step` apart.
-template <int Step, size_t... Column>
-LOWRANK_ALWAYS_INLINE void exchange(Lane (&rows)[kSide], std::index_sequence<Column...>) {
-  for (int i = 0; i < kSide; ++i) {
-    if (i & Step) continue;
-    const Lane a = rows[i], b = rows[i + Step];
-    rows[i] = __builtin_shufflevector(a, b, (Column & Step ? kSide + static_cast<int>(Column) - Step : static_cast<int>(Column))...);
-    rows[i + Step] = __builtin_shufflevector(a, b, (Column & Step ? kSide + static_cast<int>(Column) : static_cast<int>(Column) + Step)...);
-  }
-}
-
-/// A square of kSide rows and columns.
-LOWRANK_ALWAYS_INLINE void turn_square(const float* from, int64_t from_stride, at::BFloat16* to, int64_t stride) {
-  Lane rows[kSide];
-  for (int i = 0; i < kSide; ++i) __builtin_memcpy(&rows[i], from + i * from_stride, sizeof rows[i]);
-  constexpr auto kColumns = std::make_index_sequence<kSide>();
-  exchange<8>(rows, kColumns);
-  exchange<4>(rows, kColumns);
-  exchange<2>(rows, kColumns);
-  exchange<1>(rows, kColumns);
-  for (int i = 0; i < kSide; ++i) {  // rounded<at::BFloat16>() for a vector
+/// A square, turned and rounded.
+LOWRANK_ALWAYS_INLINE void round_square(const float* from, int64_t from_stride, at::BFloat16* to, int64_t stride) {
+  SquareRow rows[kSquareSide];
+  for (int i = 0; i < kSquareSide; ++i) __builtin_memcpy(&rows[i], from + i * from_stride, sizeof rows[i]);
+  turn_square(rows);
+  for (int i = 0; i < kSquareSide; ++i) {  // rounded<at::BFloat16>() for a vector
     Bits bits;
     __builtin_memcpy(&bits, &rows[i], sizeof bits);
     const Bits rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16;
@@ -75,13 +58,13 @@ LOWRANK_ALWAYS_INLINE void turn_square(const float* from, int64_t from_stride, a
 
 template <VectorUnit>
 LOWRANK_ALWAYS_INLINE void turn_all(int64_t rows, int64_t columns, const float* from, at::BFloat16* to, int64_t stride) {
-  for (int64_t column = 0; column < columns; column += kSide) {
+  for (int64_t column = 0; column < columns; column += kSquareSide) {
     int64_t row = 0;
-    for (; column + kSide <= columns && row + kSide <= rows; row += kSide) {
-      turn_square(from + row * columns + column, columns, to + column * stride + row, stride);
+    for (; column + kSquareSide <= columns && row + kSquareSide <= rows; row += kSquareSide) {
+      round_square(from + row * columns + column, columns, to + column * stride + row, stride);
     }
     for (; row < rows; ++row) {
-      for (int64_t c = column; c < std::min(columns, column + kSide); ++c)
+      for (int64_t c = column; c < std::min(columns, column + kSquareSide); ++c)
         to[c * stride + row] = rounded<at::BFloat16>(from[row * columns + c]);
     }
   }

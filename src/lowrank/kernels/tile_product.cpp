@@ -11,15 +11,14 @@ namespace {
 
 namespace blas = at::native::cpublas;
 
-constexpr int64_t kPanel = 64;  // columns, the widest that libtorch packs
-constexpr int64_t kRows = 16;   // of a tile
+constexpr int64_t kRows = 16;  // of a tile
 
 int64_t padded(int64_t columns) { return (columns + 15) / 16 * 16; }
 
 /// body(first column, columns, where the panel lies in the packed numbers)
 template <class Body>
 void for_each_panel(int64_t depth, int64_t columns, Body&& body) {
-  for (int64_t j = 0; j < columns; j += kPanel) body(j, std::min(kPanel, columns - j), j * depth);
+  for (int64_t j = 0; j < columns; j += kTilePanel) body(j, std::min(kTilePanel, columns - j), j * depth);
 }
 
 }  // namespace
@@ -55,12 +54,12 @@ void tile_product(int64_t rows, int64_t columns, int64_t depth, const at::BFloat
   if (left == 0) return;
   std::vector<at::BFloat16> block(static_cast<size_t>(kRows * depth), at::BFloat16(0.0F));
   for (int64_t i = 0; i < left; ++i) std::copy_n(p + (whole + i) * p_stride, depth, block.data() + i * depth);
-  float sums[kRows * kPanel];
+  float sums[kRows * kTilePanel];
   for_each_panel(depth, columns, [&](int64_t j, int64_t width, int64_t at) {
-    blas::brgemm(kRows, width, depth, depth, padded(width), kPanel, /*add_C=*/false, block.data(), packed + at, sums);
+    blas::brgemm(kRows, width, depth, depth, padded(width), kTilePanel, /*add_C=*/false, block.data(), packed + at, sums);
     for (int64_t i = 0; i < left; ++i) {
       float* to = c + (whole + i) * c_stride + j;
-      for (int64_t e = 0; e < width; ++e) to[e] = add ? to[e] + sums[i * kPanel + e] : sums[i * kPanel + e];
+      for (int64_t e = 0; e < width; ++e) to[e] = add ? to[e] + sums[i * kTilePanel + e] : sums[i * kTilePanel + e];
     }
   });
 }

@@ -9,10 +9,14 @@ namespace lowrank::kernels {
 /// Whether this processor has such a unit and libtorch uses it.
 bool has_tiles();
 
+/// Columns that are packed, and multiplied, at a time: the widest that libtorch packs.
+constexpr int64_t kTilePanel = 64;
+
 /// Numbers that pack_tiles() writes for Q [depth, columns].
 int64_t packed_size(int64_t depth, int64_t columns);
 
-/// Q [depth, columns], rows `stride` apart, in the unit's own order; depth is even.
+/// Q [depth, columns], rows `stride` apart, in the unit's own order: panels of kTilePanel columns (the last one's a multiple of 16),
+/// in which the two numbers of a pair of rows lie side by side. depth is even.
 void pack_tiles(int64_t depth, int64_t columns, const at::BFloat16* q, int64_t stride, at::BFloat16* packed);
 
 /// The same of a tensor [depth, columns] in any dtype and layout, as a tensor.

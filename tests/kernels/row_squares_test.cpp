@@ -1,0 +1,27 @@
+#include "lowrank/kernels/row_squares.h"
+
+#include <ATen/ops/mm.h>
+#include <ATen/ops/randn.h>
+#include <gtest/gtest.h>
+
+namespace lowrank::kernels {
+namespace {
+
+TEST(AdaptedRowSquares, EqualTheDenseMatrixs) {
+  at::manual_seed(5);
+  for (const auto dtype : {at::kDouble, at::kFloat, at::kHalf}) {  // float16 has no kernel of its own
+    for (const int64_t rank : {1, 5, 16}) {
+      const at::Tensor W = at::randn({19, 33}, at::kDouble), A = at::randn({rank, 33}).to(dtype), B = at::randn({19, rank}).to(dtype);
+      const at::Tensor a = A.to(at::kDouble), projected = W.mm(a.t()).to(dtype), squares = W.square().sum(1);
+      const at::Tensor got = adapted_row_squares(projected, A, B, 0.7, squares),
+                       wanted = (W + 0.7 * B.to(at::kDouble).mm(a)).square().sum(1);
+      EXPECT_EQ(got.scalar_type(), at::kDouble);
+      // U is as exact as its dtype: observed 2e-16, 4e-8 and 5e-4
+      const double most = dtype == at::kDouble ? 1e-14 : dtype == at::kFloat ? 1e-6 : 5e-3;
+      EXPECT_LT(((got - wanted) / wanted).abs().max().item<double>(), most) << dtype << ", rank " << rank;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace lowrank::kernels
