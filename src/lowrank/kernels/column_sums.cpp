@@ -9,6 +9,7 @@ namespace lowrank::kernels {
 namespace {
 
 constexpr int64_t kStripe = 64;  // columns whose sums stay in registers
+constexpr int64_t kGroup = 8;    // rows that are read side by side, from end to end, as memory gives them fastest
 
 template <class T, class S, bool kWithDots>
 LOWRANK_ALWAYS_INLINE void add_stripe(int64_t rows, int64_t stride, int64_t width, const S* a, const S* b, T* dots, T* sums) {
@@ -35,13 +36,16 @@ LOWRANK_ALWAYS_INLINE void add_stripe(int64_t rows, int64_t stride, int64_t widt
 
 template <VectorUnit, class T, class S>
 LOWRANK_ALWAYS_INLINE void add_all(int64_t rows, int64_t columns, const S* a, const S* b, T* dots, T* sums) {
-  for (int64_t j = 0; j < columns; j += kStripe) {
-    const int64_t width = std::min(kStripe, columns - j);
-    T* sums_here = sums ? sums + j : nullptr;
-    if (b)
-      add_stripe<T, S, true>(rows, columns, width, a + j, b + j, dots + j, sums_here);
-    else
-      add_stripe<T, S, false>(rows, columns, width, a + j, nullptr, nullptr, sums_here);
+  for (int64_t i = 0; i < rows; i += kGroup) {
+    const int64_t count = std::min(kGroup, rows - i);
+    for (int64_t j = 0; j < columns; j += kStripe) {
+      const int64_t width = std::min(kStripe, columns - j), at = i * columns + j;
+      T* sums_here = sums ? sums + j : nullptr;
+      if (b)
+        add_stripe<T, S, true>(count, columns, width, a + at, b + at, dots + j, sums_here);
+      else
+        add_stripe<T, S, false>(count, columns, width, a + at, nullptr, nullptr, sums_here);
+    }
   }
 }
 

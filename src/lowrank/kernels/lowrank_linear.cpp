@@ -34,6 +34,13 @@ bool is_folded(const at::Tensor& rows, const at::Tensor& weight) {
   return wide && rows.size(0) * (out + in) > 2 * out * in;
 }
 
+/// (gain ⊙ dy)·W, the gain multiplied into the smaller of the two.
+at::Tensor frozen_input_gradient(const at::Tensor& dy, const at::Tensor& weight, const at::Tensor& gain) {
+  if (!gain.defined()) return at::mm(dy, weight);
+  const at::Tensor factor = gain.to(dy.scalar_type());
+  return weight.size(1) < dy.size(0) ? at::mm(dy, weight * factor.unsqueeze(1)) : at::mm(dy * factor, weight);
+}
+
 struct LowRankLinear : torch::autograd::Function<LowRankLinear> {
   // libtorch wants what may be undefined as std::optional, and numbers gradients over the tensors that are there.
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& A, const at::Tensor& B, const at::Tensor& weight,
@@ -47,7 +54,7 @@ struct LowRankLinear : torch::autograd::Function<LowRankLinear> {
       const at::Tensor adapted = update.apply(weight).t();
       y = bias.defined() ? at::addmm(bias, rows, adapted) : at::mm(rows, adapted);
     } else if (has_cpu_apply(update, rows)) {
-      const bool bias_first = bias.defined() && !gain.defined();  // the library adds it as it writes y
+      const bool bias_first = bias.defined() && mix.defined();  // or else the kernel adds it, at no cost, as it writes y
       y = bias_first ? at::addmm(bias, rows, weight.t()) : at::mm(rows, weight.t());
       cpu_apply_update_(y, rows.contiguous(), update, bias_first ? at::Tensor() : bias);
     } else {
@@ -87,7 +94,7 @@ struct LowRankLinear : torch::autograd::Function<LowRankLinear> {
       if (folded) {
         dx = at::mm(dy, update.apply(weight));
       } else {
-        dx = at::mm(gain.defined() ? dy * update.gain.to(dy.scalar_type()) : dy, weight);
+        dx = frozen_input_gradient(dy, weight, update.gain);
         if (has_cpu_apply(update, dy))
           cpu_add_input_gradient_(dx, own.g, update);
         else
