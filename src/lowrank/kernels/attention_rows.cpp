@@ -22,6 +22,7 @@ LOWRANK_ALWAYS_INLINE void gather(int64_t rows, int64_t depth, const at::BFloat1
   for (int64_t i = 0; i < rows; ++i) {
     const at::BFloat16* row = from + i * stride;
     at::BFloat16* out = to + i * width;
+    __builtin_prefetch(row + depth);  // the next head's, which the next tile reads
     for (int64_t c = 0; c < depth; ++c) out[c] = row[c];
     for (int64_t c = depth; c < width; ++c) out[c].x = 0;
   }
@@ -113,6 +114,7 @@ LOWRANK_ALWAYS_INLINE void write(int64_t rows, int64_t depth, const float* sums,
                                  at::BFloat16* to, int64_t stride) {
   for (int64_t i = 0; i < rows; ++i) {
     const float factor = factors ? factors[i] : 1.0F;
+    __builtin_prefetch(to + i * stride + depth, /*write=*/1);
     for (int64_t c = 0; c < depth; ++c) to[i * stride + c] = rounded<at::BFloat16>(factor * sums[i * sums_stride + c]);
   }
 }

@@ -37,12 +37,21 @@ void for_each_block(int64_t rows, int64_t block, Body&& body) {
   });
 }
 
+/// Asks for memory that is soon read and written, so that it comes while other work is done.
+void fetch(int64_t rows, int64_t columns, const at::BFloat16* y, int64_t stride) {
+  constexpr int64_t kLine = 64 / sizeof(at::BFloat16);
+  for (int64_t i = 0; i < rows; ++i) {
+    for (int64_t j = 0; j < columns; j += kLine) __builtin_prefetch(y + i * stride + j, /*write=*/1);
+  }
+}
+
 /// y ← gain ⊙ (y + p·Q) + bias, some columns at a time; p [rows, depth], Q [depth, width] packed, gain and bias [width] or null.
 void add_product(int64_t rows, int64_t width, int64_t depth, const at::BFloat16* p, const at::Tensor& q, at::BFloat16* y, const float* gain,
                  const float* bias, Buffer<float>& buffer) {
   float* sums = buffer.at_least(rows * kColumns);
   for (int64_t j = 0; j < width; j += kColumns) {
     const int64_t columns = std::min(kColumns, width - j);
+    fetch(rows, columns, y + j, width);
     tile_product(rows, columns, depth, p, depth, q.const_data_ptr<at::BFloat16>() + j * depth, sums, kColumns, /*add=*/false);
     finish_rows(rows, columns, y + j, width, sums, kColumns, gain ? gain + j : nullptr, bias ? bias + j : nullptr);
   }
