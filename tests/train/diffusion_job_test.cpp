@@ -117,6 +117,44 @@ TEST_F(DiffusionTraining, ResumedRunLeavesTheSameBytes) {
   for (const auto& [name, value] : tensors) EXPECT_TRUE(at::equal(value, resumed.at(name))) << name;
 }
 
+TEST_F(DiffusionTraining, TheAverageIsWhatIsValidatedAndSavedAndSurvivesAStop) {
+  auto wanted = request("averaged");
+  wanted.options.ema = 0.9;
+  wanted.options.epochs = 1;
+  wanted.options.max_steps = 4;
+  wanted.diffusion.validation_fraction = 0;
+  train(wanted);
+  // The same by hand from runs of 1 to 4 steps; the schedule's length is kept by a constant rate without warm-up.
+  const auto constant = [&](DiffusionRequest run, int64_t steps, double ema, const std::string& out) {
+    run.out = folder_ / out;
+    run.options.ema = ema;
+    run.options.max_steps = steps;
+    run.options.schedule = "constant";
+    run.options.warmup_fraction = 0;
+    return flat(train(run).saved);
+  };
+  at::Tensor average;
+  for (int64_t step = 1; step <= 4; ++step) {
+    const at::Tensor values = constant(wanted, step, 0, fmt::format("steps{}", step));
+    const double decay = std::min(0.9, static_cast<double>(1 + step) / static_cast<double>(10 + step));
+    average = average.defined() ? decay * average + (1 - decay) * values : values;
+  }
+  EXPECT_TRUE(test::close(constant(wanted, 4, 0.9, "four"), average, 1e-5));
+
+  StopToken stop;
+  auto first = wanted;
+  first.out = folder_ / "stopped";
+  first.stop = &stop;
+  first.metrics = [&](const Json& line) {
+    if (line["step"] == 2) stop.request();
+  };
+  train(first);
+  auto second = wanted;
+  second.out = first.out;
+  second.resume = true;
+  EXPECT_TRUE(at::equal(flat(train(second).saved), flat(wanted.out / "adapter.safetensors")));
+}
+
 TEST_F(DiffusionTraining, ResumingWithOtherOptionsIsRefused) {
   StopToken stop;
   auto first = request("run");
@@ -244,6 +282,22 @@ TEST_F(DiffusionTraining, TextEncodersTrainAtTheirOwnRateAndSdxlTrainsBoth) {
     for (const auto& module : read.record.modules) norms[module.component] += adapters::update_norm(module);
     EXPECT_EQ(norms.size(), std::string(kind) == "sdxl" ? 3 : 2);
     for (const auto& [component, norm] : norms) EXPECT_GT(norm, 0) << component;
+    wanted.options.warmup_fraction = 0;
+    wanted.options.max_steps = 1;
+    auto slower = wanted;
+    slower.out = folder_ / (kind + std::string("-slower"));
+    slower.diffusion.text_encoder_learning_rate = 1e-4;
+    wanted.out = folder_ / (kind + std::string("-faster"));
+    const auto moved = [&](const DiffusionRequest& request, const std::string& prefix) {  // by AdamW's first step
+      double norm = 0;
+      for (const auto& [name, value] : tensor::load_tensors(train(request).saved)) {
+        if (name.starts_with(prefix) && name.ends_with("lora_up.weight")) norm += value.square().sum().item<double>();
+      }
+      return std::sqrt(norm);
+    };
+    const std::string text = "lora_te";
+    const double fast = moved(wanted, text), slow = moved(slower, text);
+    EXPECT_NEAR(fast / slow, 10, 1e-3);
   }
 }
 

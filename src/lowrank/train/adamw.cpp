@@ -22,14 +22,11 @@ void AdamW::step(double learning_rate, double gradient_scale) {
   const std::vector<at::Tensor> count = {at::full({}, static_cast<double>(steps_), one_float)};
   std::optional<at::Tensor> divisor;  // the kernel divides gradients by it
   if (gradient_scale != 1.0) divisor = at::full({}, 1.0 / gradient_scale, one_float);
-  const auto update = [&](int64_t begin, int64_t end, double decay) {
-    if (begin == end) return;
-    const auto part = [&](const at::Tensor& flat) { return std::vector<at::Tensor>{flat.slice(0, begin, end)}; };
-    at::_fused_adamw_(part(values), part(gradients), part(m_), part(v_), {}, count, learning_rate, options_.beta1, options_.beta2, decay,
-                      options_.epsilon, /*amsgrad=*/false, /*maximize=*/false, divisor);
-  };
-  update(0, parameters_.decayed(), options_.weight_decay);
-  update(parameters_.decayed(), values.numel(), 0.0);
+  for (const auto& [begin, end, rate, decays] : parameters_.segments()) {
+    const auto part = [first = begin, last = end](const at::Tensor& flat) { return std::vector<at::Tensor>{flat.slice(0, first, last)}; };
+    at::_fused_adamw_(part(values), part(gradients), part(m_), part(v_), {}, count, learning_rate * rate, options_.beta1, options_.beta2,
+                      decays ? options_.weight_decay : 0.0, options_.epsilon, /*amsgrad=*/false, /*maximize=*/false, divisor);
+  }
   gradients.zero_();
   parameters_.publish();
 }

@@ -39,6 +39,7 @@ void check_identity(const Json& then, const Json& now, const std::string& where)
 void save_checkpoint(const std::filesystem::path& path, const TrainState& state, const Json& identity) {
   tensor::TensorMap tensors = {{"values", state.values}, {"m", state.m}, {"v", state.v}};
   if (state.best_values.defined()) tensors["best_values"] = state.best_values;
+  if (state.average.defined()) tensors["average"] = state.average;
   const Json position = {{"step", state.step}, {"units", state.units}, {"seconds", state.seconds},
                          {"loss", state.loss}, {"best", state.best},   {"validations", validations_json(state)}};
   tensor::save_tensors(path, tensors, {{"format", kFormat}, {"identity", identity.dump()}, {"position", position.dump()}});
@@ -62,6 +63,7 @@ TrainState load_checkpoint(const std::filesystem::path& path, const Json& identi
   state.m = tensor::to_tensor(file.at("m"));
   state.v = tensor::to_tensor(file.at("v"));
   if (const auto* best = file.find("best_values")) state.best_values = tensor::to_tensor(*best);
+  if (const auto* average = file.find("average")) state.average = tensor::to_tensor(*average);
   return state;
 }
 

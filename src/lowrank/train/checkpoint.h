@@ -21,6 +21,7 @@ struct TrainState {
   int64_t best = -1;        // index of the best validation
   at::Tensor values, m, v;  // [P]
   at::Tensor best_values;   // [P]; undefined before the first validation
+  at::Tensor average;       // [P], of the values over steps; undefined without TrainOptions::ema
 };
 
 /// `identity`: a flat object of all that decides the numbers (options, adapter, data and model fingerprints, layout).

@@ -27,14 +27,20 @@ bool is_wide(const at::Tensor& tensor) { return tensor.scalar_type() == at::kFlo
 }  // namespace
 
 FlatParameters::FlatParameters(std::vector<Trainable> parameters) {
-  const auto vectors = std::stable_partition(parameters.begin(), parameters.end(), is_matrix);
+  std::ranges::stable_sort(parameters, {}, [](const Trainable& parameter) { return std::pair(!is_matrix(parameter), parameter.rate); });
+  const auto vectors = std::ranges::find_if_not(parameters, is_matrix);
   int64_t total = 0;
   std::set<const void*> seen;
   for (auto it = parameters.begin(); it != parameters.end(); ++it) {
     check(seen.insert(it->tensor.unsafeGetTensorImpl()).second, ErrorKind::internal, it->name, "expected each tensor once, got it twice");
     check(it->tensor.device() == parameters.front().tensor.device(), ErrorKind::internal, it->name, "expected one device for all");
     if (it == vectors) decayed_ = total;
+    const bool decays = it < vectors;
+    if (segments_.empty() || segments_.back().rate != it->rate || segments_.back().decays != decays) {
+      segments_.push_back({total, total, it->rate, decays});
+    }
     total += padded(it->tensor.numel());
+    segments_.back().end = total;
   }
   if (vectors == parameters.end()) decayed_ = total;
   const auto device = parameters.empty() ? c10::Device(c10::kCPU) : parameters.front().tensor.device();

@@ -12,6 +12,7 @@ namespace lowrank::train {
 struct Trainable {
   std::string name;
   at::Tensor tensor;
+  double rate = 1;  // its share of the learning rate
 };
 
 class FlatParameters {
@@ -25,13 +26,21 @@ class FlatParameters {
   /// Moves the tensors into the buffer: each float32 tensor becomes a view of it and its grad a view of gradients(), so
   /// that backward accumulates in place. A narrower tensor keeps its storage; the buffer holds its float32 original.
   /// All are set to require gradients. Matrices come first, then what weight decay leaves alone: tensors with one
-  /// dimension (biases, norms, magnitudes). Throws Error{internal} for a tensor given twice, or on another device.
+  /// dimension (biases, norms, magnitudes); in both, tensors of one rate lie together. Throws Error{internal} for a tensor given twice, or
+  /// on another device.
   explicit FlatParameters(std::vector<Trainable> parameters);
 
   const at::Tensor& values() const { return values_; }        // [P]
   const at::Tensor& gradients() const { return gradients_; }  // [P]
   int64_t decayed() const { return decayed_; }                // values()[0 … decayed()-1] are matrices
-  int64_t count() const;                                      // of trained numbers, padding left out
+  /// Runs of values() that are stepped alike, in order.
+  struct Segment {
+    int64_t begin, end;
+    double rate;
+    bool decays;
+  };
+  const std::vector<Segment>& segments() const { return segments_; }
+  int64_t count() const;  // of trained numbers, padding left out
   const std::vector<Entry>& entries() const { return entries_; }
 
   /// After each backward: adds narrower tensors' gradients to gradients() and clears them.
@@ -51,6 +60,7 @@ class FlatParameters {
   std::vector<Entry> entries_;
   at::Tensor values_, gradients_;
   int64_t decayed_ = 0;
+  std::vector<Segment> segments_;
 };
 
 }  // namespace lowrank::train

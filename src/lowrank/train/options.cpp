@@ -16,6 +16,9 @@ void declare(OptionTable& table, TrainOptions& options) {
   table.add("schedule", options.schedule, "learning rate after the warm-up").choices({"constant", "linear", "cosine"}).group(training);
   table.add("weight-decay", options.weight_decay, "decoupled; not on biases, norms and magnitudes").range(0, 10).group(training);
   table.add("max-grad-norm", options.max_grad_norm, "clip the gradient's length to this; 0: never").range(0, many).group(training);
+  table.add("ema", options.ema, "decay of the average over steps that is validated and saved, such as 0.999; 0: the last values")
+      .range(0, 0.999999)
+      .group(training);
   table.add("seed", options.seed, "of the order of rows, new tensors and dropout").range(0, many).group(training);
   table.add("validate-every", options.validate_every, "epochs between validations; 0: only at the end").range(0, many).group(training);
   table.add("patience", options.patience, "stop after so many validations without a better one; 0: never").range(0, many).group(training);

@@ -2,6 +2,7 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/zeros.h>
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <optional>
@@ -23,6 +24,25 @@ namespace {
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
+/// While it lives, the parameters are the average, if there is one.
+class AveragedValues {
+ public:
+  AveragedValues(FlatParameters& parameters, const at::Tensor& average) : parameters_(parameters) {
+    if (!average.defined()) return;
+    own_ = parameters.values().clone();
+    parameters_.assign(average);
+  }
+  ~AveragedValues() {
+    if (own_.defined()) parameters_.assign(own_);
+  }
+  AveragedValues(const AveragedValues&) = delete;
+  AveragedValues& operator=(const AveragedValues&) = delete;
+
+ private:
+  FlatParameters& parameters_;
+  at::Tensor own_;
+};
+
 class Run {
  public:
   Run(Job& job, const RunRequest& request, const RunFolder* folder);
@@ -31,6 +51,7 @@ class Run {
  private:
   void step();
   void validate();
+  void update_average();
   void save_checkpoint();
   void restore();
   RunResult finish(Outcome outcome);
@@ -89,6 +110,7 @@ Run::Run(Job& job, const RunRequest& request, const RunFolder* folder)
       interval_(validation_interval(job, options_, total_)),
       schedule_{options_.schedule, warmup_steps(options_.warmup_fraction, total_), total_},
       progress_([this](const Progress& progress) { after_batch(progress); }) {
+  if (options_.ema > 0) plan_.optimiser += 2 * static_cast<int64_t>(parameters_.values().nbytes());  // the average, and a copy
   require_memory(plan_, tensor::available_bytes(), options_);
   job_.prepare(progress_);
   if (!job_.has_validation()) log(LogLevel::warning, "train", "no validation rows: the last step counts as the best");
@@ -152,11 +174,20 @@ void Run::step() {
   const double rate = rate_ * schedule_.factor(state_.step);
   optimizer_.step(rate, clip_factor(norm, options_.max_grad_norm));
   ++state_.step;
+  update_average();
   state_.units += units;
   state_.loss = value;
 
   // 6. Report.
   report(norm, rate, units, now() - start);
+}
+
+/// a ← d·a + (1 − d)·θ, d = min(ema, (1 + step)/(10 + step)) so that the start is soon forgotten.
+void Run::update_average() {
+  if (options_.ema == 0) return;
+  const auto step = static_cast<double>(state_.step);
+  if (!state_.average.defined()) state_.average = parameters_.values().clone();
+  state_.average.lerp_(parameters_.values(), 1 - std::min(options_.ema, (1 + step) / (10 + step)));
 }
 
 void Run::refuse_non_finite(double loss) {
@@ -178,6 +209,7 @@ bool Run::validation_due() const {
 void Run::validate() {
   const double start = now();
   tensor::return_free_memory();  // what training left is cut for other sizes
+  const AveragedValues averaged(parameters_, state_.average);
   Validation result = [&] {
     const at::NoGradGuard no_grad;
     return job_.validate(request_.stop, progress_);
@@ -277,7 +309,8 @@ void Run::save_checkpoint() {
 
 RunResult Run::finish(Outcome outcome) {
   if (folder_ != nullptr) save_checkpoint();
-  if (outcome != Outcome::cancelled && state_.best_values.defined()) parameters_.assign(state_.best_values);
+  const at::Tensor& best = state_.best_values.defined() ? state_.best_values : state_.average;
+  if (outcome != Outcome::cancelled && best.defined()) parameters_.assign(best);
   RunResult result = result_of(outcome);
   if (folder_ != nullptr && outcome != Outcome::cancelled) write_result(result);
   parameters_.release();

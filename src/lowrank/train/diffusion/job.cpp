@@ -167,11 +167,6 @@ at::Tensor DiffusionJob::loss(const Pass& pass, int64_t step) {
   return denoising_loss(*trainee_.pipeline.unet, *loss_, batch, noise, timesteps).sum;
 }
 
-double DiffusionJob::default_learning_rate() const {
-  if (trainee_.method == "full") return 1e-5;
-  return adapters::method_named(trainee_.method).default_learning_rate() / 5;  // what encoders take is too much here
-}
-
 Probe DiffusionJob::training_probe() {
   const auto area = [this](int64_t i) { return request_.pictures->entries[static_cast<size_t>(i)].placement.bucket.area(); };
   const int64_t largest = *std::ranges::max_element(shown_, {}, area);

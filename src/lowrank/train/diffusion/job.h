@@ -22,7 +22,7 @@ class DiffusionJob : public Job {
   std::vector<Pass> passes(int64_t step) override;
   at::Tensor loss(const Pass& pass, int64_t step) override;
   const std::vector<Trainable>& parameters() const override { return trainee_.parameters; }
-  double default_learning_rate() const override;
+  double default_learning_rate() const override { return default_diffusion_rate(trainee_.method); }
   std::vector<Probe> probes() override;
   /// Fills the cache with latents, and with text states where captions are known beforehand; lets go of what nobody needs any more.
   void prepare(const ProgressSink& progress) override;

@@ -21,7 +21,6 @@ void declare_own(OptionTable& table, DiffusionTrainOptions& options) {
   add("validation-images", options.validation_images, "folder of pictures to validate on, in place of a share");
   add("validation-bands", options.validation_bands, "equal parts of the timesteps, each with a loss of its own").range(1, 100);
   add("recompute", options.recompute, "run layers again in the backward pass: slower, in less memory");
-  add("ema", options.ema, "decay of the average over steps that is validated and saved, such as 0.999; 0: the last values").range(0, 1);
   add("save-as", options.save_as, "naming of the adapter's file; auto: kohya, or what has names for the method").choices(dialects);
   add("cache", options.cache, "folder of latents and text states, which runs may share; empty: cache in --out");
 }

@@ -21,7 +21,6 @@ struct DiffusionTrainOptions {
   std::string validation_images;
   int64_t validation_bands = 4;
   bool recompute = false;
-  double ema = 0;
   std::string save_as = "auto";
   std::string cache;
 };

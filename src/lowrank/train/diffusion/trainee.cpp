@@ -53,18 +53,25 @@ adapters::AdapterConfig config_for(const DiffusionRequest& request, const std::s
 }
 
 void add_adapters(DiffusionTrainee& trainee, const DiffusionRequest& request) {
-  const bool with_text = request.diffusion.text_encoder_learning_rate > 0;
+  const double text_rate = request.diffusion.text_encoder_learning_rate;
+  const double rate = request.options.learning_rate > 0 ? request.options.learning_rate : default_diffusion_rate(request.method);
   for (const auto& [component, module] : adaptable(trainee.pipeline)) {
-    if (component != "unet" && !with_text) continue;
+    if (component != "unet" && text_rate == 0) continue;
     trainee.adapters.emplace_back(component, adapters::attach(*module, config_for(request, component), {}));
     const auto& set = trainee.adapters.back().second;
-    for (const auto& [name, tensor] : set.parameters()) trainee.parameters.push_back({component + "." + name, tensor});
+    for (const auto& [name, tensor] : set.parameters()) {
+      trainee.parameters.push_back({component + "." + name, tensor, component == "unet" ? 1 : text_rate / rate});
+    }
   }
 }
 
 }  // namespace
 
 std::vector<std::string> default_targets() { return {"transformer_blocks.*", "proj_in", "proj_out"}; }
+
+double default_diffusion_rate(const std::string& method) {
+  return method == "full" ? 1e-5 : adapters::method_named(method).default_learning_rate() / 5;
+}
 
 bool DiffusionTrainee::has_dropout() const {
   return std::ranges::any_of(adapters, [](const auto& part) {

@@ -27,6 +27,9 @@ struct DiffusionTrainee {
 /// Error{unsupported} when the naming that the request wants has no words for the method.
 DiffusionTrainee make_trainee(const DiffusionRequest& request);
 
+/// The learning rate of a method, or of full, when the user names none: a fifth of what encoders take; 1e-5.
+double default_diffusion_rate(const std::string& method);
+
 /// The naming for --save-as: auto is kohya for LoRA, LyCORIS for the others.
 const adapters::Dialect& dialect_for(const DiffusionRequest& request);
 
