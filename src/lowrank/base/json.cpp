@@ -90,6 +90,22 @@ Json parse_json(std::string_view text, std::string_view where) {
 
 Json read_json(const std::filesystem::path& path) { return parse_json(read_file(path), path.string()); }
 
+Json read_python_json(const std::filesystem::path& path) {
+  std::string text = read_file(path);
+  bool in_text = false;
+  for (size_t at = 0; at < text.size(); ++at) {
+    if (in_text && text[at] == '\\') {
+      ++at;
+      continue;
+    }
+    if (text[at] == '"') in_text = !in_text;
+    for (const std::string_view word : {"-Infinity", "Infinity", "NaN"}) {
+      if (!in_text && text.compare(at, word.size(), word) == 0) text.replace(at, word.size(), "null");
+    }
+  }
+  return parse_json(text, path.string());
+}
+
 std::string format_json(const Json& value) {
   if (!value.is_object()) return value.dump(2) + "\n";
   std::vector<std::string> keys;

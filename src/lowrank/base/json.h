@@ -18,6 +18,9 @@ Json parse_json(std::string_view text, std::string_view where);
 /// parse_json over a whole file; Error{io} when it cannot be read.
 Json read_json(const std::filesystem::path& path);
 
+/// The same for what Python's json module writes, whose -Infinity, Infinity and NaN are no JSON: null takes their place.
+Json read_python_json(const std::filesystem::path& path);
+
 /// Text with two-space indentation, a final newline and top-level keys sorted: equal content, equal bytes.
 std::string format_json(const Json& value);
 

@@ -42,6 +42,7 @@ void Command::describe(const OptionTable& table) {
     flag->group(option.group().empty() ? "General" : option.group());
     flag->type_name(option.is_flag() ? "" : option.is_list() ? "A,B,…" : option.default_value().is_number() ? "N" : "TEXT");
     if (option.is_flag()) flag->expected(0, 1);
+    if (option.is_list()) flag->join(',');  // a list may also be given flag by flag
     registered_[option.name()] = flag;
   }
 }

@@ -1,5 +1,6 @@
 // lowrank inspect: what a file or folder is, and what would not load.
 #include <ATen/core/grad_mode.h>
+#include <algorithm>
 #include <filesystem>
 #include <iostream>
 #include <map>
@@ -11,10 +12,12 @@
 #include "lowrank/base/error.h"
 #include "lowrank/cli/adapter_facts.h"
 #include "lowrank/cli/command.h"
+#include "lowrank/cli/image_session.h"
 #include "lowrank/cli/session.h"
 #include "lowrank/cli/terminal.h"
 #include "lowrank/io/tensor_file.h"
 #include "lowrank/models/model.h"
+#include "lowrank/tensor/dtype.h"
 #include "lowrank/tensor/load.h"
 
 namespace lowrank::cli {
@@ -132,6 +135,27 @@ Json describe_model(const fs::path& path) {
   return result;
 }
 
+bool is_checkpoint(const io::TensorFile& file) {
+  return std::ranges::any_of(file.tensors(), [](const auto& tensor) { return tensor.name.starts_with("model.diffusion_model."); });
+}
+
+/// Adds what an image model is made of. All of it is loaded, so what would not load is an error.
+void describe_pipeline(const fs::path& path, Json& facts) {
+  const models::Pipeline pipeline = models::load_pipeline(path, stored_dtype(path));
+  facts["pipeline"] = pipeline.model_index.value("_class_name", "");
+  facts["scheduler"] = pipeline.scheduler.value("_class_name", "");
+  facts["prediction"] = pipeline.scheduler.value("prediction_type", "epsilon");
+  auto components = generate::adaptable_components(pipeline);
+  components.emplace_back("vae", pipeline.vae);
+  for (const auto& [name, module] : components) {
+    int64_t elements = 0;
+    for (const auto& parameter : module->parameters()) elements += parameter.numel();
+    facts[name] = fmt::format("{} numbers in {}, {} adaptable layers", count_text(elements),
+                              tensor::dtype_name(module->parameters().front().scalar_type()), nn::hosts_of(*module).size());
+  }
+  facts["tokenizer"] = !pipeline.folder.empty() && fs::is_directory(pipeline.folder / "tokenizer");
+}
+
 /// Fills `facts` as far as it can before an error.
 void describe(const fs::path& path, const std::string& model, Json& facts) {
   if (fs::exists(path / "adapter_config.json")) {
@@ -139,12 +163,20 @@ void describe(const fs::path& path, const std::string& model, Json& facts) {
     facts = describe_adapter(path, model);
   } else if (fs::exists(path / "config.json")) {
     facts = describe_model(path);
+  } else if (fs::exists(path / "model_index.json")) {
+    facts["container"] = "diffusers folder";
+    describe_pipeline(path, facts);
   } else if (fs::is_directory(path) && holds_adapter_folders(path)) {
     facts["container"] = "folders";
     describe_adapter_file(path, model, facts);
   } else {
     facts = describe_file(path);
-    if (dialect_of(io::TensorFile::open(path)) != nullptr) describe_adapter_file(path, model, facts);
+    const io::TensorFile file = io::TensorFile::open(path);
+    if (is_checkpoint(file)) {
+      describe_pipeline(path, facts);
+    } else if (dialect_of(file) != nullptr) {
+      describe_adapter_file(path, model, facts);
+    }
   }
 }
 

@@ -242,11 +242,7 @@ SchedulerConfig parse_scheduler_config(const Json& json, const std::string& wher
 }
 
 SchedulerConfig read_scheduler_config(const std::filesystem::path& path, std::string_view sampler) {
-  // diffusers writes the default of lambda_min_clipped as -Infinity, which is Python's and not JSON's.
-  std::string text = read_file(path);
-  constexpr std::string_view python = "\"lambda_min_clipped\": -Infinity", json = "\"lambda_min_clipped\": null";
-  if (const size_t at = text.find(python); at != std::string::npos) text.replace(at, python.size(), json);
-  return parse_scheduler_config(parse_json(text, path.string()), path.string(), sampler);
+  return parse_scheduler_config(read_python_json(path), path.string(), sampler);  // lambda_min_clipped is -Infinity
 }
 
 void validate(const SchedulerConfig& config, const std::string& where) {

@@ -225,7 +225,9 @@ void check_fit(const AdapterRecord& record, const ModelLayout& layout, std::stri
   Problems problems(ErrorKind::shape, std::string(where));
   for (const auto& name : found.absent) problems.add(fmt::format("{}: {} has no such layer", name, layout.title));
   for (const auto& sentence : found.misshapen) problems.add(sentence);
+  const bool xl = other == nullptr && family_of(record) == Family::sdxl;  // of another size, or a small copy of it
   problems.raise_if_any(other != nullptr && other != &layout ? fmt::format("this adapter was made for {}", other->title)
+                        : xl                                 ? "this adapter has layers that only SDXL has"
                                                              : "the adapter was made for another model");
 }
 

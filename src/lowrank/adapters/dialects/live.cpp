@@ -20,7 +20,8 @@ HostsByPath hosts_by_path(torch::nn::Module& model, const std::string& component
 std::string misfit(const ModuleRecord& module, const HostsByPath& hosts) {
   const auto found = hosts.find(module.module);
   if (found == hosts.end()) return fmt::format("{}: the model has no such layer", module.name());
-  if (module.has("diff_b")) return fmt::format("{}: a difference of its bias, which only merging into files can apply", module.name());
+  if (module.has("diff_b"))
+    return fmt::format("{}: a difference of its bias, which sampling and merging add to the model itself", module.name());
   const nn::HostShape shape = found->second.second->shape();
   const auto [out, columns] = matrix_shape(module);
   if (shape.out == out && shape.in == columns) return "";

@@ -3,13 +3,12 @@
 #include <algorithm>
 
 #include "lowrank/base/error.h"
+#include "lowrank/data/images/grid.h"
 #include "lowrank/data/images/resample.h"
 
 namespace lowrank::data {
 
 namespace {
-
-constexpr uint8_t kGround = 40;  // dark grey: neither white nor black pictures melt into it
 
 /// The prepared pixels, dimmed where the mask is dark.
 Picture visible(const PreparedPicture& prepared) {
@@ -29,30 +28,19 @@ Picture fit(const Picture& picture, int64_t cell) {
   return {size, resample(picture.rgb, picture.size, size, 3, choose_filter(picture.size, size)), {}, {}};
 }
 
-void paste(const Picture& source, Picture& target, int64_t left, int64_t top) {
-  for (int64_t y = 0; y < source.size.height; ++y) {
-    const auto row = source.rgb.begin() + y * source.size.width * 3;
-    std::copy(row, row + source.size.width * 3, target.rgb.begin() + ((top + y) * target.size.width + left) * 3);
-  }
-}
-
 }  // namespace
 
 Sheet contact_sheet(const ImageSet& set, const ImageDataOptions& options, const SheetOptions& sheet) {
   check(sheet.columns >= 1 && sheet.cell >= 8 && sheet.gap >= 0 && sheet.pictures >= 1, ErrorKind::invalid_argument, "contact sheet",
         "expected columns >= 1, cells >= 8 pixels, pictures >= 1, got {}, {}, {}", sheet.columns, sheet.cell, sheet.pictures);
-  const int64_t shown = std::min(set.size(), sheet.pictures), columns = std::min(sheet.columns, shown);
-  const int64_t rows = (shown + columns - 1) / columns, pitch = sheet.cell + sheet.gap;
+  const int64_t shown = std::min(set.size(), sheet.pictures);
   Sheet out;
-  out.picture.size = {columns * pitch + sheet.gap, rows * pitch + sheet.gap};
-  out.picture.rgb.assign(static_cast<size_t>(out.picture.size.area() * 3), kGround);
+  std::vector<Picture> thumbnails;
   for (int64_t i = 0; i < shown; ++i) {
     out.entries.push_back(i * set.size() / shown);
-    const Picture thumbnail = fit(visible(set.prepare(out.entries.back(), options, /*mirrored=*/false)), sheet.cell);
-    const int64_t left = sheet.gap + i % columns * pitch + (sheet.cell - thumbnail.size.width) / 2;
-    const int64_t top = sheet.gap + i / columns * pitch + (sheet.cell - thumbnail.size.height) / 2;
-    paste(thumbnail, out.picture, left, top);
+    thumbnails.push_back(fit(visible(set.prepare(out.entries.back(), options, /*mirrored=*/false)), sheet.cell));
   }
+  out.picture = picture_grid(thumbnails, sheet.columns, sheet.gap, {sheet.cell, sheet.cell});
   return out;
 }
 

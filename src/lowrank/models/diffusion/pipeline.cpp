@@ -121,6 +121,14 @@ void check_index(const Json& index, const std::string& where) {
   problems.raise_if_any("only Stable Diffusion 1.x and XL are read");
 }
 
+/// Without lambda_min_clipped when it is -Infinity: no JSON can say that, and it is what diffusers takes for an absent key.
+Json read_scheduler(const fs::path& file) {
+  Json config = read_python_json(file);
+  if (config.is_object() && config.contains("lambda_min_clipped") && config["lambda_min_clipped"].is_null())
+    config.erase("lambda_min_clipped");
+  return config;
+}
+
 /// Whether the index lists a component that is not null.
 bool lists(const Json& index, const std::string& key) {
   const auto found = index.find(key);
@@ -182,7 +190,7 @@ Json configs_of(const Pipeline& pipeline) {
 Pipeline load_diffusers(const fs::path& folder, at::ScalarType dtype, const std::string& variant) {
   check(fs::is_directory(folder), ErrorKind::io, folder.string(), "expected a model folder with model_index.json, got no folder");
   Json configs = {{"model_index", read_json(folder / "model_index.json")},
-                  {"scheduler", read_json(folder / "scheduler" / "scheduler_config.json")}};
+                  {"scheduler", read_scheduler(folder / "scheduler" / "scheduler_config.json")}};
   check_index(configs["model_index"], (folder / "model_index.json").string());
   std::vector<Component> components;
   for (const auto& component : kComponents) {
