@@ -1,5 +1,6 @@
 // lowrank merge: an adapter folded into its model, as a folder that needs no adapter.
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
 #include <filesystem>
 #include <iostream>
 
@@ -8,7 +9,9 @@
 #include "lowrank/cli/command.h"
 #include "lowrank/cli/session.h"
 #include "lowrank/cli/terminal.h"
+#include "lowrank/evaluate/forward.h"
 #include "lowrank/nn/host.h"
+#include "lowrank/tensor/random.h"
 
 namespace lowrank::cli {
 
@@ -19,10 +22,25 @@ struct MergeOptions {
   std::string out;
 };
 
-/// Largest difference of the outputs on a probe text before and after, relative to the largest output.
-double difference(Session& session, const at::Tensor& before, const nn::Packed& probe) {
-  const at::Tensor after = session.model->encode(probe);
-  return ((after - before).abs().max() / before.abs().max()).item<double>();
+/// The model's states on a probe: a sentence, or a picture of noise.
+at::Tensor probe_states(const Session& session) {
+  const auto device = evaluate::device_of(*session.model);
+  if (session.pictures) {
+    const data::Size size = session.pictures->size;
+    at::Tensor pixels = at::empty({1, 3, size.height, size.width});
+    tensor::fill_normal_(pixels, 0, 1, RandomStream(1, "probe picture"));
+    return dynamic_cast<models::ImageModel&>(*session.model).encode({pixels.to(device), {}});
+  }
+  const auto ids = session.tokenizer->encode("A probe of what the model computes, before and after.").ids;
+  return session.text_model("merge").encode(nn::pack({{ids.begin(), ids.end()}}));
+}
+
+Json description(const MergeOptions& options, const Session& session) {
+  Json json = {{"format", 1},
+               {"merged_from", {{"model", options.session.model}, {"adapter", options.session.adapter}}},
+               {"labels", session.model->head().labels}};
+  if (session.tokenizer) json["max_length"] = session.tokenizer->max_length();
+  return json;
 }
 
 int run(const MergeOptions& options, bool json) {
@@ -31,29 +49,23 @@ int run(const MergeOptions& options, bool json) {
   check(!std::filesystem::exists(options.out), ErrorKind::invalid_argument, options.out, "expected a folder that does not exist yet");
   Session session = open_session(options.session, Need::embeddings);
   const at::NoGradGuard no_grad;
-  const auto ids = session.tokenizer.encode("A probe of what the model computes, before and after.").ids;
-  const nn::Packed probe = nn::pack({{ids.begin(), ids.end()}});
-  const at::Tensor before = session.model->encode(probe);
+  const at::Tensor before = probe_states(session);
   int64_t merged = 0;
   for (auto& [name, host] : nn::hosts_of(*session.model)) {
     host->merge();
     merged += host->is_merged();
   }
-  const double moved = difference(session, before, probe);
+  const double moved = ((probe_states(session) - before).abs().max() / before.abs().max()).item<double>();
   check(moved < 1e-3, ErrorKind::internal, "merge", "the merged model's outputs differ by {:.1e} from the adapted model's", moved);
   std::filesystem::create_directories(std::filesystem::absolute(options.out).parent_path());
   AtomicFolder folder(options.out);
   models::save_model(folder.path(), *session.model, options.session.model);
-  write_file_atomic(folder.path() / "lowrank.json",
-                    format_json({{"format", 1},
-                                 {"merged_from", {{"model", options.session.model}, {"adapter", options.session.adapter}}},
-                                 {"max_length", session.tokenizer.max_length()},
-                                 {"labels", session.model->head().labels}}));
+  write_file_atomic(folder.path() / "lowrank.json", format_json(description(options, session)));
   folder.commit();
   if (json) {
     std::cout << format_json({{"saved", options.out}, {"merged_layers", merged}, {"relative_difference", moved}});
   } else {
-    std::cout << fmt::format("merged {} layers; outputs on a probe text differ by {:.1e}\nsaved {}\n", merged, moved, options.out);
+    std::cout << fmt::format("merged {} layers; outputs on a probe differ by {:.1e}\nsaved {}\n", merged, moved, options.out);
   }
   return 0;
 }

@@ -15,9 +15,9 @@ namespace {
 int run(Command& command, RunOptions& options) {
   train::TrainRequest request = make_request(command, options);
   ProgressLine line;
-  const PreparedData data = prepare_data(options.model, options.data, line.sink());
+  const data::Split split = prepare_data(options.model, options.data, line.sink());
   line.clear();
-  request.split = &data.split;
+  request.split = &split;
   const train::MemoryPlan plan = train::plan(request);
   const int64_t available = tensor::available_bytes(), needed = plan.peak() - tensor::resident_bytes();
   const bool fits = needed <= available;
@@ -25,11 +25,11 @@ int run(Command& command, RunOptions& options) {
     Json json = plan.to_json();
     json["available_bytes"] = available;
     json["fits"] = fits;
-    json["data"] = data.split.report.to_json();
+    json["data"] = split.report.to_json();
     std::cout << format_json(json);
     return fits ? 0 : exit_status(ErrorKind::out_of_memory);
   }
-  std::cout << data.split.report.to_text();
+  std::cout << split.report.to_text();
   const auto row = [](std::string_view name, const std::string& value) { std::cout << fmt::format("  {:<26}{:>10}\n", name, value); };
   std::cout << "Memory\n";
   row("program and weights", bytes_text(plan.process));
