@@ -64,7 +64,7 @@ class Program(unittest.TestCase):
         cls.folder.cleanup()
 
     def test_every_verb_has_help_with_an_example(self):
-        for verb in "train compare eval predict embed sample merge convert inspect plan doctor".split():
+        for verb in "train compare eval predict embed sample merge convert inspect create plan doctor".split():
             text = run(verb, "--help").stdout
             self.assertIn(f"lowrank {verb}", text)
             self.assertIn("--json", text)

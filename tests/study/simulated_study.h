@@ -55,7 +55,7 @@ inline Run simulated_run(const SimulatedMethod& method, double rate, int64_t see
   run.seconds = method.seconds * (1 + 0.03 * noise.normal());
   run.curve = simulated_curve(run.test_score, run.seconds, noise);
   run.best_step = 440;
-  run.tokens = 118000;
+  run.units = 118000;
   run.peak_bytes = static_cast<int64_t>(4.1e8 + 4 * method.parameters * 4);
   run.trainable_parameters = static_cast<int64_t>(method.parameters);
   run.adapter_bytes = static_cast<int64_t>(method.adapter_bytes);

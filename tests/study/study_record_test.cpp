@@ -46,8 +46,8 @@ TEST(StudyRecord, StrictAboutKeysTypesAndLengths) {
   unknown["sed"] = 1;
   EXPECT_LOWRANK_ERROR(run_from_json(unknown, "r.json"), ErrorKind::file_format, "unknown key 'sed', did you mean 'seed'");
   Json missing = json;
-  missing.erase("tokens");
-  EXPECT_LOWRANK_ERROR(run_from_json(missing, "r.json"), ErrorKind::file_format, "expected key 'tokens', got none");
+  missing.erase("units");
+  EXPECT_LOWRANK_ERROR(run_from_json(missing, "r.json"), ErrorKind::file_format, "expected key 'units', got none");
   Json wrong = json;
   wrong["seed"] = "one";
   EXPECT_LOWRANK_ERROR(run_from_json(wrong, "r.json"), ErrorKind::file_format, "key 'seed' has an unexpected type");

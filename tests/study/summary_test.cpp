@@ -25,7 +25,7 @@ Study exact_study(const std::vector<Method>& methods, int64_t seeds, int64_t jit
   for (const Method& method : methods) {
     study.methods.push_back(method.name);
     for (int64_t seed = 1; seed <= seeds; ++seed) {
-      study::Run run{.method = method.name, .learning_rate = 1e-3, .seed = seed, .seconds = method.seconds, .tokens = 100};
+      study::Run run{.method = method.name, .learning_rate = 1e-3, .seed = seed, .seconds = method.seconds, .units = 100};
       const int64_t right = method.right + jitter * ((seed + static_cast<int64_t>(study.methods.size())) % 3 - 1);
       for (int64_t i = 0; i < items; ++i) {
         const int32_t label = study.test_labels[static_cast<size_t>(i)];
@@ -46,7 +46,7 @@ TEST(Summary, MeansCostsAndRecallByHand) {
   EXPECT_NEAR(lora->score.mean, 0.8, 1e-12);
   EXPECT_NEAR(lora->seed_deviation, 0.01, 1e-12);
   EXPECT_EQ(lora->seeds, (std::vector<int64_t>{1, 2, 3}));
-  EXPECT_DOUBLE_EQ(lora->tokens_per_second, 5);
+  EXPECT_DOUBLE_EQ(lora->units_per_second, 5);
   EXPECT_NEAR(lora->recall[0], 0.8, 1e-12);
   EXPECT_DOUBLE_EQ(summary.majority_score, 0.5);
   EXPECT_EQ(find_method(summary, "lokr"), nullptr);

@@ -49,6 +49,10 @@ void Command::describe(const OptionTable& table) {
 
 void Command::positional(const std::string& name, std::string& target, const std::string& help) { app_->add_option(name, target, help); }
 
+void Command::positional(const std::string& name, std::vector<std::string>& targets, const std::string& help) {
+  app_->add_option(name, targets, help);
+}
+
 void Command::on_run(std::function<int()> body) {
   app_->callback([this, body = std::move(body)] {
     refuse_extras();

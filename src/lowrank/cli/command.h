@@ -32,6 +32,7 @@ class Command {
   void describe(const OptionTable& table);
   /// A required or optional file given without a flag.
   void positional(const std::string& name, std::string& target, const std::string& help);
+  void positional(const std::string& name, std::vector<std::string>& targets, const std::string& help);
   void on_run(std::function<int()> body);
 
   /// Sets the table's options from --config, then from the flags, and notes them as known.

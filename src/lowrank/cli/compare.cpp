@@ -24,11 +24,10 @@ struct CompareState {
 };
 
 void declare_compare(OptionTable& table, CompareState& state) {
-  table.add("model", state.model, "model folder (config.json, model.safetensors, tokenizer.json)").group("Model");
+  table.add("model", state.model, "model folder (config.json, model.safetensors, and tokenizer.json for texts)").group("Model");
   table.add("out", state.out, "folder of the study; run again to go on with it").group("Model");
   table.add("title", state.title, "shown on top of the report").group("Model");
   study::declare(table, state.compare);
-  declare(table, state.data);
   declare(table, state.train);
 }
 
@@ -50,6 +49,7 @@ std::map<std::string, adapters::AdapterConfig> method_configs(Command& command, 
 Json resolved(CompareState& state, const std::map<std::string, adapters::AdapterConfig>& configs) {
   OptionTable table;
   declare_compare(table, state);
+  declare_data(table, state.data, state.model);
   Json options = table.resolved();
   for (const char* key : {"model", "out", "title", "threads", "learning-rate", "keep"}) options.erase(key);
   for (const auto& [name, config] : configs) options[name] = config.to_json();
@@ -115,17 +115,20 @@ int run(Command& command, CompareState& state) {
   OptionTable table;
   declare_compare(table, state);
   command.apply(table);
-  const auto configs = method_configs(command, state);
-  command.finish("the methods compared");
   require_model_folder(state.model);
+  OptionTable data_table;
+  declare_data(data_table, state.data, state.model);
+  command.apply(data_table);
+  state.data.threads = state.train.threads;
+  const auto configs = method_configs(command, state);
+  command.finish(fmt::format("the methods compared and a model of {}", picture_shape(state.model) ? "pictures" : "texts"));
   check(!state.out.empty(), ErrorKind::invalid_argument, "--out", "expected a folder for the study, got none");
   tensor::initialise_runtime(state.train.threads);
   ProgressLine line;
-  const PreparedData data = prepare_data(state.model, state.data, line.sink());
+  const data::Split split = prepare_data(state.model, state.data, line.sink());
   line.clear();
-  std::cerr << data.split.report.to_text();
-  study::CompareRequest request{
-      .model = state.model, .out = state.out, .split = &data.split, .options = state.compare, .train = state.train};
+  std::cerr << split.report.to_text();
+  study::CompareRequest request{.model = state.model, .out = state.out, .split = &split, .options = state.compare, .train = state.train};
   request.adapter_for = [&configs](const std::string& method) { return adapters::AdapterConfig::from_json(configs.at(method).to_json()); };
   request.resolved = resolved(state, configs);
   request.title = state.title;
@@ -148,9 +151,11 @@ void add_compare(CLI::App& app) {
       std::make_shared<Command>(app, "compare", "which method fits this data?",
                                 "lowrank compare --model MODEL --data reviews.csv --out study\n"
                                 "  lowrank compare --model MODEL --data data/ --methods lora,lokr --seeds 5 --rank 8 --out study");
-  OptionTable table;
+  OptionTable table, texts, pictures;
   declare_compare(table, *state);
-  command->describe(table);
+  declare(texts, state->data);
+  data::declare_class_folders(pictures, state->data);
+  for (const auto* each : {&table, &texts, &pictures}) command->describe(*each);
   for (const auto* method : adapters::methods()) {
     adapters::AdapterConfig config = adapters::make_config(method->name());
     OptionTable own;

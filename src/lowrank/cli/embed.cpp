@@ -36,15 +36,16 @@ void print(const data::Row& row, const float* values, int64_t width, bool json) 
 
 int run(const EmbedOptions& options, const std::string& file, bool json) {
   Session session = open_session(options.session, Need::embeddings);
+  models::TextModel& model = session.text_model("embed");
   auto [pooling, normalise] = models::stored_pooling(options.session.model);
   if (options.pooling != "auto") pooling = options.pooling == "cls" ? models::Pooling::cls : models::Pooling::mean;
   if (options.normalise != "auto") normalise = options.normalise == "yes";
-  const Texts texts = read_texts(file, session.tokenizer);
+  const Texts texts = read_texts(file, *session.tokenizer);
   ProgressLine line;
   evaluate::ForwardOptions forward;
   forward.progress = line.sink();
   forward.stop = &interrupt_token();
-  const at::Tensor vectors = evaluate::embeddings_of(*session.model, texts.dataset, pooling, normalise, forward);
+  const at::Tensor vectors = evaluate::embeddings_of(model, texts.dataset, pooling, normalise, forward);
   line.clear();
   const int64_t width = vectors.size(1);
   for (size_t i = 0; i < texts.rows.size(); ++i) {

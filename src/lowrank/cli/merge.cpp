@@ -1,5 +1,6 @@
 // lowrank merge: adapters folded into their model, as a folder or file that needs none.
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
 #include <filesystem>
 #include <iostream>
 
@@ -9,7 +10,9 @@
 #include "lowrank/cli/image_merge.h"
 #include "lowrank/cli/session.h"
 #include "lowrank/cli/terminal.h"
+#include "lowrank/evaluate/forward.h"
 #include "lowrank/nn/host.h"
+#include "lowrank/tensor/random.h"
 
 namespace lowrank::cli {
 
@@ -22,38 +25,47 @@ struct MergeOptions {
 
 SessionOptions session_options(const ImageModelOptions& options) {
   check(options.adapters.size() == 1 && options.block_weights.empty(), ErrorKind::invalid_argument, "--adapter",
-        "expected one adapter folder to merge into a language model, without block weights, got {}", options.adapters.size());
+        "expected one adapter folder to merge into an encoder, without block weights, got {}", options.adapters.size());
   return {
       .model = options.model, .adapter = options.adapters[0], .device = options.device, .dtype = options.dtype, .threads = options.threads};
 }
 
-/// Largest difference of the outputs on a probe text before and after, relative to the largest output.
-double difference(Session& session, const at::Tensor& before, const nn::Packed& probe) {
-  const at::Tensor after = session.model->encode(probe);
-  return ((after - before).abs().max() / before.abs().max()).item<double>();
+/// The model's states on a probe: a sentence, or a picture of noise.
+at::Tensor probe_states(const Session& session) {
+  const auto device = evaluate::device_of(*session.model);
+  if (session.pictures) {
+    const data::Size size = session.pictures->size;
+    at::Tensor pixels = at::empty({1, 3, size.height, size.width});
+    tensor::fill_normal_(pixels, 0, 1, RandomStream(1, "probe picture"));
+    return dynamic_cast<models::ImageModel&>(*session.model).encode({pixels.to(device), {}});
+  }
+  const auto ids = session.tokenizer->encode("A probe of what the model computes, before and after.").ids;
+  return session.text_model("merge").encode(nn::pack({{ids.begin(), ids.end()}}));
 }
 
-Json merge_text_model(const ImageModelOptions& options, const std::string& out) {
+Json description(const SessionOptions& options, const Session& session) {
+  Json json = {
+      {"format", 1}, {"merged_from", {{"model", options.model}, {"adapter", options.adapter}}}, {"labels", session.model->head().labels}};
+  if (session.tokenizer) json["max_length"] = session.tokenizer->max_length();
+  return json;
+}
+
+Json merge_encoder(const ImageModelOptions& options, const std::string& out) {
   const SessionOptions chosen = session_options(options);
   Session session = open_session(chosen, Need::embeddings);
   const at::NoGradGuard no_grad;
-  const auto ids = session.tokenizer.encode("A probe of what the model computes, before and after.").ids;
-  const nn::Packed probe = nn::pack({{ids.begin(), ids.end()}});
-  const at::Tensor before = session.model->encode(probe);
+  const at::Tensor before = probe_states(session);
   int64_t merged = 0;
   for (auto& [name, host] : nn::hosts_of(*session.model)) {
     host->merge();
     merged += host->is_merged();
   }
-  const double moved = difference(session, before, probe);
+  const double moved = ((probe_states(session) - before).abs().max() / before.abs().max()).item<double>();
   check(moved < 1e-3, ErrorKind::internal, "merge", "the merged model's outputs differ by {:.1e} from the adapted model's", moved);
   std::filesystem::create_directories(std::filesystem::absolute(out).parent_path());
   AtomicFolder folder(out);
   models::save_model(folder.path(), *session.model, chosen.model);
-  write_file_atomic(folder.path() / "lowrank.json", format_json({{"format", 1},
-                                                                 {"merged_from", {{"model", chosen.model}, {"adapter", chosen.adapter}}},
-                                                                 {"max_length", session.tokenizer.max_length()},
-                                                                 {"labels", session.model->head().labels}}));
+  write_file_atomic(folder.path() / "lowrank.json", format_json(description(chosen, session)));
   folder.commit();
   return {{"saved", out}, {"merged_layers", merged}, {"relative_difference", moved}};
 }
@@ -63,7 +75,7 @@ int run(const MergeOptions& options, bool json) {
   check(!options.out.empty(), ErrorKind::invalid_argument, "--out", "expected a folder or file for the merged model, got none");
   check(!std::filesystem::exists(options.out), ErrorKind::invalid_argument, options.out, "expected a path that does not exist yet");
   const bool image = is_image_model(options.model.model);
-  const Json result = image ? merge_image_model(options.model, options.out) : merge_text_model(options.model, options.out);
+  const Json result = image ? merge_image_model(options.model, options.out) : merge_encoder(options.model, options.out);
   if (json) {
     std::cout << format_json(result);
     return 0;

@@ -17,10 +17,10 @@ int run(Command& command, RunOptions& options) {
   if (is_image_pipeline(command.given("model"))) return plan_diffusion(command);
   train::TrainRequest request = make_request(command, options);
   ProgressLine line;
-  const PreparedData data = prepare_data(options.model, options.data, line.sink());
+  const data::Split split = prepare_data(options.model, options.data, line.sink());
   line.clear();
-  request.split = &data.split;
-  return print_plan(command, train::plan(request), data.split.report.to_json(), data.split.report.to_text());
+  request.split = &split;
+  return print_plan(command, train::plan(request), split.report.to_json(), split.report.to_text());
 }
 
 }  // namespace

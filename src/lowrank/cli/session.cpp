@@ -5,6 +5,7 @@
 #include "lowrank/adapters/dialects/peft.h"
 #include "lowrank/base/error.h"
 #include "lowrank/base/json.h"
+#include "lowrank/cli/run_options.h"
 #include "lowrank/tensor/dtype.h"
 #include "lowrank/tensor/runtime.h"
 
@@ -80,8 +81,16 @@ data::Task Session::task() const {
   return data::Task::embedding;
 }
 
+models::TextModel& Session::text_model(const std::string& where) const {
+  auto* found = dynamic_cast<models::TextModel*>(model.get());
+  check(found != nullptr, ErrorKind::invalid_argument, where, "expected a model of texts, got {}, which reads pictures",
+        model->architecture());
+  return *found;
+}
+
 void require_model_folder(const std::string& model) {
-  const std::string hint = "a model folder holds config.json, model.safetensors and tokenizer.json, as Hugging Face lays them out";
+  const std::string hint =
+      "a model folder holds config.json, model.safetensors and, for texts, tokenizer.json, as Hugging Face lays them out";
   if (model.empty()) fail(ErrorKind::invalid_argument, "--model", "expected a model folder, got none", hint);
   if (!fs::is_directory(model)) fail(ErrorKind::io, "--model", fmt::format("expected a model folder, but '{}' is none", model), hint);
 }
@@ -99,12 +108,19 @@ Session open_session(const SessionOptions& options, Need need) {
     fail(ErrorKind::invalid_argument, "predict", "neither the model folder nor the adapter has a trained head",
          "give --adapter with a folder that lowrank train wrote, or the model/ folder of a run with --method full or none");
   }
-  Session session{.model = models::load_text_model(options.model, head, dtype), .tokenizer = text::Tokenizer::load(options.model)};
+  Session session{.model = models::load_model(options.model, head, dtype)};
+  session.pictures = picture_shape(options.model);
   session.model->to(device);  // before the adapters, which are made where their hosts are
   if (folder) session.adapters = adapters::load_peft(*session.model, *folder, session.model->new_modules());
-  const int64_t limit = max_length_of(options, folder ? folder->context.notes : Json::object());
-  session.tokenizer.set_max_length(limit > 0 ? std::min(limit, session.model->max_length()) : session.model->max_length());
   session.model->eval();
+  if (session.pictures) {
+    check(options.max_length == 0, ErrorKind::invalid_argument, "--max-length", "expected none for a model of pictures, got {}",
+          options.max_length);
+    return session;
+  }
+  session.tokenizer = text::Tokenizer::load(options.model);
+  const int64_t limit = max_length_of(options, folder ? folder->context.notes : Json::object()), most = session.text_model("").max_length();
+  session.tokenizer->set_max_length(limit > 0 ? std::min(limit, most) : most);
   return session;
 }
 

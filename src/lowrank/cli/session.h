@@ -1,4 +1,4 @@
-// A model ready to be used: base folder, adapter folder if any, tokenizer, device.
+// A model ready to be used: base folder, adapter folder if any, tokenizer or picture size, device.
 #pragma once
 
 #include <memory>
@@ -7,8 +7,7 @@
 
 #include "lowrank/adapters/attach.h"
 #include "lowrank/base/options.h"
-#include "lowrank/data/labels.h"
-#include "lowrank/data/task.h"
+#include "lowrank/data/images/class_folders.h"
 #include "lowrank/models/text_model.h"
 #include "lowrank/text/tokenizer.h"
 
@@ -27,12 +26,15 @@ void declare(OptionTable& table, SessionOptions& options);
 enum class Need { head, embeddings };
 
 struct Session {
-  std::unique_ptr<models::TextModel> model;
-  text::Tokenizer tokenizer;
+  std::unique_ptr<models::Model> model;
+  std::optional<text::Tokenizer> tokenizer;    // of a model of texts
+  std::optional<data::PictureShape> pictures;  // of a model of pictures
   std::optional<adapters::AdapterSet> adapters;
 
   data::Task task() const;
   data::LabelSet labels() const { return {model->head().labels}; }
+  /// Error{invalid_argument} for a model of pictures; `where` names the verb.
+  models::TextModel& text_model(const std::string& where) const;
 };
 
 /// Loads what the options name. The head is the adapter's own, else the model folder's; Error{invalid_argument} when one is

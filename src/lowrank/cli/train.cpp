@@ -1,4 +1,4 @@
-// lowrank train: adapt a model to labelled text, or an image model to captioned pictures (diffusion_run.h).
+// lowrank train: adapt a model to labelled texts or pictures, or an image model to captioned pictures (diffusion_run.h).
 #include "lowrank/train/train.h"
 
 #include <iostream>
@@ -18,6 +18,7 @@ namespace {
 constexpr const char* kExamples =
     "lowrank train --model MODEL --data reviews.csv --method dora --rank 16 --out run\n"
     "  lowrank train --model MODEL --data reviews.csv --method dora --rank 16 --out run --resume\n"
+    "  lowrank train --model VIT --data flowers/ --method lora --out run     # flowers/rose/*.jpg, flowers/tulip/*.jpg, …\n"
     "  lowrank train --model MODEL --data data/ --method lokr --target-modules query,value --learning-rate 3e-3 --epochs 5 --out run\n"
     "  lowrank train --model SD_FOLDER --data pictures/ --method lora --rank 16 --out my_style";
 
@@ -63,10 +64,10 @@ int run(Command& command, RunOptions& options, bool resume) {
   train::TrainRequest request = make_request(command, options);
   check(!options.out.empty(), ErrorKind::invalid_argument, "--out", "expected a folder for the result, got none");
   ProgressLine line;
-  const PreparedData data = prepare_data(options.model, options.data, line.sink());
+  const data::Split split = prepare_data(options.model, options.data, line.sink());
   line.clear();
-  std::cerr << data.split.report.to_text();
-  request.split = &data.split;
+  std::cerr << split.report.to_text();
+  request.split = &split;
   request.resume = resume;
   request.progress = line.sink();
   request.metrics = validation_lines(line);
@@ -78,7 +79,7 @@ int run(Command& command, RunOptions& options, bool resume) {
     return exit_status(ErrorKind::cancelled);
   }
   print_plan(result.plan);
-  const Json test = test_scores(result, data.split.test, line.sink());
+  const Json test = test_scores(result, split.test, line.sink());
   line.clear();
   if (command.json()) {
     Json summary = result.to_json();
@@ -99,8 +100,8 @@ void add_train(CLI::App& app) {
     OptionTable table;
   };
   auto state = std::make_shared<State>();
-  auto command =
-      std::make_shared<Command>(app, "train", "adapt a model to labelled text, or an image model to captioned pictures", kExamples);
+  auto command = std::make_shared<Command>(
+      app, "train", "adapt a model to labelled texts or pictures, or an image model to captioned pictures", kExamples);
   state->table.add("resume", state->resume, "go on from the checkpoint in --out, if there is one").group("Training");
   command->describe(state->table);
   describe_run(*command, state->options);

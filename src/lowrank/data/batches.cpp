@@ -6,6 +6,7 @@
 
 #include "lowrank/base/error.h"
 #include "lowrank/base/random.h"
+#include "lowrank/data/images/picture_rows.h"
 
 namespace lowrank::data {
 
@@ -37,6 +38,14 @@ void append_target(Batch& batch, const Example& example, const Dataset& dataset)
   }
 }
 
+void read_pictures(Batch& batch, const PictureRows& pictures, std::span<const int64_t> indices) {
+  const auto each = static_cast<size_t>(pictures.bytes_each());
+  batch.height = pictures.size().height;
+  batch.width = pictures.size().width;
+  batch.pixels.resize(indices.size() * each);
+  for (size_t i = 0; i < indices.size(); ++i) pictures.read(indices[i], std::span(batch.pixels).subspan(i * each, each));
+}
+
 std::vector<int64_t> in_order(int64_t n) {
   std::vector<int64_t> order(static_cast<size_t>(n));
   std::iota(order.begin(), order.end(), 0);
@@ -54,11 +63,12 @@ Batch collate(const Dataset& dataset, std::span<const int64_t> indices) {
   batch.ids.reserve(static_cast<size_t>(tokens));
   for (const int64_t index : indices) {
     const Example& example = dataset.examples[static_cast<size_t>(index)];
-    append_sequence(batch, example.ids, example.type_ids);
+    if (!dataset.pictures) append_sequence(batch, example.ids, example.type_ids);
     if (!example.pair_ids.empty()) append_sequence(batch, example.pair_ids, {});
     append_target(batch, example, dataset);
     batch.samples.push_back(example.id);
   }
+  if (dataset.pictures) read_pictures(batch, *dataset.pictures, indices);
   return batch;
 }
 

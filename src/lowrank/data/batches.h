@@ -10,7 +10,7 @@
 
 namespace lowrank::data {
 
-/// B examples as S sequences of N tokens together. S = B, except for embedding pairs: there S = 2B, text and pair in
+/// B pictures, or B examples as S sequences of N tokens together. S = B, except for embedding pairs: there S = 2B, text and pair in
 /// turn.
 struct Batch {
   std::vector<int32_t> ids, positions, type_ids;  // [N]; positions count from 0 in each sequence
@@ -19,6 +19,8 @@ struct Batch {
   std::vector<int64_t> labels;                    // [B] class numbers (single_label), else empty
   std::vector<float> targets;                     // [B*C] 0 or 1 (multi_label), [B] values (regression, embedding), else empty
   std::vector<int64_t> samples;                   // [B] Example::id
+  std::vector<uint8_t> pixels;                    // [B, height, width, 3] of pictures, which have no sequences; else empty
+  int64_t height = 0, width = 0;
 
   int64_t size() const { return static_cast<int64_t>(samples.size()); }           // B
   int64_t sequences() const { return static_cast<int64_t>(offsets.size()) - 1; }  // S

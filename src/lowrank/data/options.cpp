@@ -39,11 +39,26 @@ std::vector<DataFile> locate_in_folder(const fs::path& folder) {
 
 }  // namespace
 
+void declare_split(OptionTable& table, DataOptions& options) {
+  const auto add = [&table](const char* name, auto& target, const char* help) -> Option& {
+    return table.add(name, target, help).group("Data");
+  };
+  add("data", options.data,
+      "labelled text: a file (JSON lines, CSV, TSV) or a folder with train.*, validation.*, test.*; labelled pictures: a folder of class "
+      "folders, or one with train, validation, test of those");
+  add("validation-fraction", options.validation_fraction, "share split off for validation when none is given").range(0, 0.9);
+  add("test-fraction", options.test_fraction, "share split off for testing when none is given").range(0, 0.9);
+  add("split-seed", options.split_seed, "which rows are split off").range(0, 9007199254740992.0);
+  add("leakage", options.leakage,
+      "text or picture that is in two of train, validation and test: refuse, drop it from training, or allow it")
+      .choices({"error", "drop", "allow"});
+}
+
 void declare(OptionTable& table, DataOptions& options) {
   const auto add = [&table](const char* name, auto& target, const char* help) -> Option& {
     return table.add(name, target, help).group("Data");
   };
-  add("data", options.data, "file of labelled text (JSON lines, CSV, TSV), or folder with train.*, validation.*, test.*");
+  declare_split(table, options);
   add("train-file", options.train_file, "training rows, instead of --data");
   add("validation-file", options.validation_file, "validation rows; else split off the training rows");
   add("test-file", options.test_file, "test rows; else split off the training rows");
@@ -54,12 +69,7 @@ void declare(OptionTable& table, DataOptions& options) {
   add("label-separator", options.label_separator, "splits a cell into several labels, such as '|'");
   add("task", options.task, "what to learn; auto looks at the labels")
       .choices({"auto", "single_label", "multi_label", "regression", "embedding"});
-  add("validation-fraction", options.validation_fraction, "share split off for validation when no file is given").range(0, 0.9);
-  add("test-fraction", options.test_fraction, "share split off for testing when no file is given").range(0, 0.9);
-  add("split-seed", options.split_seed, "which rows are split off").range(0, 9007199254740992.0);
   add("max-length", options.max_length, "tokens of a text, special tokens included; longer texts are cut").range(4, 1 << 20);
-  add("leakage", options.leakage, "text that is in two of train, validation and test: refuse, drop it from training, or allow it")
-      .choices({"error", "drop", "allow"});
 }
 
 TableOptions table_options(const DataOptions& options) {

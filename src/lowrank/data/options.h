@@ -12,6 +12,14 @@
 
 namespace lowrank::data {
 
+/// Of class folders.
+struct PictureOptions {
+  std::string background = "white";
+  double max_megapixels = 100;
+  std::string broken_pictures = "error";  // error, skip
+  bool flip = false;
+};
+
 struct DataOptions {
   std::string data;  // a file, or a folder that holds train.*, validation.*, test.*
   std::string train_file, validation_file, test_file;
@@ -21,11 +29,14 @@ struct DataOptions {
   int64_t split_seed = 42;
   int64_t max_length = 128;  // tokens of a sequence, special tokens included
   std::string leakage = "error";
-  int64_t threads = 0;  // for tokenizing; 0: one a processor. Not declared: the program has one --threads.
+  PictureOptions pictures;
+  int64_t threads = 0;  // for tokenizing and for reading pictures; 0: one a processor. Not declared: the program has one --threads.
 };
 
-/// Adds the group "Data" to `table`, bound to `options`.
+/// Adds the group "Data" for texts to `table`, bound to `options`.
 void declare(OptionTable& table, DataOptions& options);
+/// The part of it that class folders have too: data, how it is split, leakage.
+void declare_split(OptionTable& table, DataOptions& options);
 
 TableOptions table_options(const DataOptions& options);
 

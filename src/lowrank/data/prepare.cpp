@@ -6,13 +6,12 @@
 #include "lowrank/data/checks.h"
 #include "lowrank/data/dataset.h"
 #include "lowrank/data/encode.h"
+#include "lowrank/data/parts.h"
 #include "lowrank/text/tokenizer.h"
 
 namespace lowrank::data {
 
 namespace {
-
-constexpr std::array<Part, 3> kParts = {Part::train, Part::validation, Part::test};
 
 struct Tables {
   Collection rows;
@@ -51,55 +50,6 @@ Tables read_files(const std::vector<DataFile>& files, const DataOptions& options
   return tables;
 }
 
-/// Deals training rows to the parts that have no file of their own.
-void split_missing(Tables& tables, Task task, const DataOptions& options, DataReport& report) {
-  const auto share = [&](Part part, double fraction) { return tables.given[static_cast<size_t>(part)] ? 0 : fraction; };
-  const SplitOptions split{share(Part::validation, options.validation_fraction), share(Part::test, options.test_fraction),
-                           static_cast<uint64_t>(options.split_seed)};
-  if (split.validation_fraction + split.test_fraction == 0) return;
-  report.was_split = true;
-  report.split_seed = options.split_seed;
-  auto& rows = tables.rows;
-  const auto train_rows = static_cast<size_t>(std::count(rows.parts.begin(), rows.parts.end(), Part::train));
-  const auto strata = strata_of(std::span(rows.rows).first(train_rows), task);  // training rows come first
-  const auto parts = split_rows(std::span(rows.keys).first(train_rows), strata, split);
-  std::copy(parts.begin(), parts.end(), rows.parts.begin());
-}
-
-void drop_rows(Collection& rows, const std::vector<bool>& drop) {
-  const auto keep_in = [&drop](auto& list) {
-    size_t at = 0;
-    std::erase_if(list, [&](const auto&) { return static_cast<bool>(drop[at++]); });
-  };
-  keep_in(rows.rows);
-  keep_in(rows.places);
-  keep_in(rows.keys);
-  keep_in(rows.parts);
-}
-
-void mend_leakage(Collection& rows, const DataOptions& options, DataReport& report) {
-  if (report.leaked_texts == 0 || options.leakage == "allow") return;
-  if (options.leakage == "error") {
-    const auto& first = report.leaks.front();
-    fail(ErrorKind::invalid_argument, "data",
-         fmt::format("expected train, validation and test to share no text, got {} texts in two of them, such as \"{}\" at {}",
-                     report.leaked_texts, first.text, fmt::join(first.places, ", ")),
-         "--leakage drop leaves the training copies out; --leakage allow keeps them, and the scores will flatter");
-  }
-  const auto drop = leaked_rows(rows);
-  report.dropped_rows = std::count(drop.begin(), drop.end(), true);
-  drop_rows(rows, drop);
-}
-
-LabelSet labels_of_training(const Collection& rows, Task task) {
-  if (task != Task::single_label && task != Task::multi_label) return {};
-  std::vector<Row> training;
-  for (size_t i = 0; i < rows.rows.size(); ++i) {
-    if (rows.parts[i] == Part::train) training.push_back({{}, {}, rows.rows[i].labels, 0});
-  }
-  return LabelSet::of(training);
-}
-
 void set_target(Example& example, const Row& row, Task task, const LabelSet& labels) {
   if (task == Task::single_label || task == Task::multi_label) {
     for (const auto& label : row.labels) example.labels.push_back(labels.index(label));
@@ -109,31 +59,6 @@ void set_target(Example& example, const Row& row, Task task, const LabelSet& lab
   double value = 1;
   if (!row.labels.empty()) parse_value(row.labels.front(), value);
   example.value = static_cast<float>(value);
-}
-
-void count_labels(const Collection& rows, const LabelSet& labels, DataReport& report) {
-  for (const auto& name : labels.names) report.labels.push_back({name, {}});
-  for (size_t i = 0; i < rows.rows.size() && labels.size() > 0; ++i) {
-    for (const auto& label : rows.rows[i].labels) {
-      ++report.labels[static_cast<size_t>(labels.index(label))].rows[static_cast<size_t>(rows.parts[i])];
-    }
-  }
-}
-
-void warn_of_few(const Collection& rows, DataReport& report) {
-  for (const Part part : kParts) {
-    if (std::count(rows.parts.begin(), rows.parts.end(), part) == 0) continue;
-    const int64_t enough = part == Part::train ? 5 : 1;
-    std::vector<std::string> few;
-    for (const auto& item : report.labels) {
-      if (item.rows[static_cast<size_t>(part)] < enough) few.push_back(item.label);
-    }
-    if (few.empty()) continue;
-    const auto number = static_cast<int64_t>(few.size());
-    few.resize(std::min<size_t>(few.size(), 5));
-    report.warnings.push_back(fmt::format("{} with {} {} rows: {}{}", counted(number, "label"), part == Part::train ? "fewer than 5" : "no",
-                                          to_string(part), fmt::join(few, ", "), number > 5 ? ", …" : ""));
-  }
 }
 
 /// A wrong column or task seldom fails; it shows in the labels.
@@ -212,7 +137,7 @@ Split prepare(const DataOptions& options, text::Tokenizer& tokenizer, const Prog
       report.task_detected ? detect_task(tables.rows.rows, tables.has_label_lists, report.files.front().path) : parse_task(options.task);
   check(report.task != Task::embedding || !report.text_pair_column.empty(), ErrorKind::invalid_argument, "data",
         "task embedding needs two texts a row: name the second with --text-pair-column");
-  split_missing(tables, report.task, options, report);
+  split_missing(tables.rows, tables.given, report.task, options, report);
   find_repeats(tables.rows, report);
   mend_leakage(tables.rows, options, report);
   split.labels = labels_of_training(tables.rows, report.task);

@@ -101,6 +101,7 @@ Json DataReport::to_json() const {
   json["columns"] = {
       {"text", text_column}, {"text_pair", text_pair_column}, {"label", label_column}, {"detected", detected}, {"unused", unused_columns}};
   if (was_split) json["split_seed"] = split_seed;
+  for (const auto& report : pictures) json["pictures"].push_back(report.to_json());
   json["labels"] = Json::array();
   for (const auto& [label, rows] : labels) {
     json["labels"].push_back({{"label", label}, {"train", rows[0]}, {"validation", rows[1]}, {"test", rows[2]}});

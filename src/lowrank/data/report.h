@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "lowrank/base/json.h"
+#include "lowrank/data/images/image_report.h"
 #include "lowrank/data/split.h"
 #include "lowrank/data/task.h"
 
@@ -76,7 +77,8 @@ struct DataReport {
   int64_t leaked_texts = 0, dropped_rows = 0;  // texts in two parts; rows that --leakage drop removed
   std::vector<RepeatedText> leaks;
   std::vector<std::string> warnings;
-  std::string hash;  // SHA-256 over part, text, pair and labels of every row, in order
+  std::vector<ImageReport> pictures;  // of each folder of pictures; empty for texts
+  std::string hash;                   // SHA-256 over part, text, pair and labels of every row, in order
 
   Json to_json() const;
   /// A table for the terminal: UTF-8, no colour, at most 100 columns (long labels and paths aside).

@@ -100,6 +100,18 @@ void repeats(std::string& out, std::string_view name, const std::string& summary
   }
 }
 
+void list_repeats(std::string& out, const DataReport& report) {
+  const std::string_view noun = report.pictures.empty() ? "text" : "picture";
+  repeats(out, "duplicates", report.duplicate_rows == 0 ? "none" : counted(report.duplicate_rows, "repeated row"), report.duplicates);
+  repeats(out, "conflicts", report.conflicting_texts == 0 ? "none" : counted(report.conflicting_texts, noun) + " with different labels",
+          report.conflicts);
+  std::string leakage = report.leaked_texts == 0 ? "none" : counted(report.leaked_texts, noun) + " in two parts";
+  if (report.dropped_rows > 0) leakage += "; " + counted(report.dropped_rows, "row") + " dropped for it";
+  repeats(out, "leakage", leakage, report.leaks);
+  for (const auto& warning : report.warnings) line(out, "warning", warning);
+  line(out, "sha256", report.hash);
+}
+
 void list_checks(std::string& out, const DataReport& report) {
   out += "\n";
   std::string cut = "none";
@@ -112,24 +124,25 @@ void list_checks(std::string& out, const DataReport& report) {
                       first_items(rows, report.truncated_rows));
   }
   line(out, "cut", cut);
-  repeats(out, "duplicates", report.duplicate_rows == 0 ? "none" : counted(report.duplicate_rows, "repeated row"), report.duplicates);
-  repeats(out, "conflicts", report.conflicting_texts == 0 ? "none" : counted(report.conflicting_texts, "text") + " with different labels",
-          report.conflicts);
-  std::string leakage = report.leaked_texts == 0 ? "none" : counted(report.leaked_texts, "text") + " in two parts";
-  if (report.dropped_rows > 0) leakage += "; " + counted(report.dropped_rows, "row") + " dropped for it";
-  repeats(out, "leakage", leakage, report.leaks);
-  for (const auto& warning : report.warnings) line(out, "warning", warning);
-  line(out, "sha256", report.hash);
+  list_repeats(out, report);
 }
 
 }  // namespace
 
 std::string DataReport::to_text() const {
-  std::string out = "Data\n";
-  list_sources(out, *this);
-  list_lengths(out, *this);
+  std::string out;
+  if (pictures.empty()) {
+    out = "Data\n";
+    list_sources(out, *this);
+    list_lengths(out, *this);
+    list_labels(out, *this);
+    list_checks(out, *this);
+    return out;
+  }
+  for (const auto& report : pictures) out += report.to_text();
+  if (was_split) line(out, "split", fmt::format("stratified, seed {}", split_seed));
   list_labels(out, *this);
-  list_checks(out, *this);
+  list_repeats(out, *this);
   return out;
 }
 

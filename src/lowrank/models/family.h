@@ -23,6 +23,9 @@ struct Family {
   /// values that are not honoured.
   std::unique_ptr<Model> (*make)(const Json& config, const std::string& where, const HeadOptions& head, bool stored_pooler);
 
+  /// What a picture must be; null for a family of texts.
+  PictureInput (*picture_input)(const Json& config, const std::string& where) = nullptr;
+
   std::string name_here(std::string name) const;
   std::string name_in_file(std::string name) const;
 };

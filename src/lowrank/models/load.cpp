@@ -11,6 +11,7 @@
 #include "lowrank/io/tensor_file.h"
 #include "lowrank/models/family.h"
 #include "lowrank/models/fresh.h"
+#include "lowrank/models/image_model.h"
 #include "lowrank/models/weights.h"
 
 namespace lowrank::models {
@@ -153,7 +154,15 @@ class ModelLoader {
 std::unique_ptr<Model> load_model(const fs::path& folder, const HeadOptions& head, at::ScalarType dtype) {
   const at::NoGradGuard no_grad;
   check(fs::is_directory(folder), ErrorKind::io, folder.string(), "expected a model folder with config.json, got no folder");
-  return ModelLoader(folder, head, dtype).load();
+  auto model = ModelLoader(folder, head, dtype).load();
+  auto* image_model = dynamic_cast<ImageModel*>(model.get());
+  if (image_model == nullptr) return model;
+  if (fs::exists(folder / "preprocessor_config.json")) {
+    image_model->set_processor(stored_image_processor(folder));
+  } else {
+    log(LogLevel::warning, "models", fmt::format("{}: no preprocessor_config.json; pixels are scaled to −1 … 1", folder.string()));
+  }
+  return model;
 }
 
 }  // namespace lowrank::models

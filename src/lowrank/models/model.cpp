@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "lowrank/base/error.h"
+#include "lowrank/models/family.h"
 #include "lowrank/models/image_model.h"
 #include "lowrank/models/output_rows.h"
 #include "lowrank/models/text_model.h"
@@ -65,6 +66,22 @@ std::unique_ptr<TextModel> load_text_model(const std::filesystem::path& folder, 
 
 std::unique_ptr<ImageModel> load_image_model(const std::filesystem::path& folder, const HeadOptions& head, at::ScalarType dtype) {
   return load_as<ImageModel>(folder, head, dtype, "pictures");
+}
+
+void ImageModel::set_processor(const ImageProcessor& processor) {
+  const auto [height, width] = image_size();
+  check(processor.height == height && processor.width == width, ErrorKind::unsupported, "preprocessor_config.json",
+        "expected pictures of {} × {} (width × height), as config.json says, got {} × {}", width, height, processor.width,
+        processor.height);
+  processor_ = processor;
+}
+
+std::optional<PictureInput> picture_input(const std::filesystem::path& folder) {
+  const std::filesystem::path path = folder / "config.json";
+  const Json config = read_json(path);
+  const Family& family = family_of(config, path.string());
+  if (family.picture_input == nullptr) return std::nullopt;
+  return family.picture_input(config, path.string());
 }
 
 }  // namespace lowrank::models

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <torch/nn/module.h>
 #include <variant>
@@ -79,6 +80,14 @@ std::unique_ptr<Model> load_model(const std::filesystem::path& folder, const Hea
 /// id's embedding row 0, fills DistilBERT's positions with sinusoids where its configuration says so, and cuts the normal of
 /// ViT's positions and class token at ±2, a hundred deviations.
 std::unique_ptr<Model> make_fresh(const Json& config, const HeadOptions& head);
+
+struct PictureInput {
+  int64_t height, width;  // pixels
+  int64_t tokens;         // that the model makes of a picture
+};
+
+/// What the folder's model reads, by its config.json alone: pictures, or none for texts. Error{unsupported} for an unknown family.
+std::optional<PictureInput> picture_input(const std::filesystem::path& folder);
 
 /// The head stored in the folder itself (problem_type, id2label), when the checkpoint has one.
 HeadOptions stored_head(const std::filesystem::path& folder);

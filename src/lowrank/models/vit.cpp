@@ -217,6 +217,11 @@ std::unique_ptr<Model> make(const Json& config, const std::string& where, const 
   return std::make_unique<VitModel>(read_config(config, where), head, stored_pooler);
 }
 
+PictureInput picture_input(const Json& json, const std::string& where) {
+  const VitConfig config = read_config(json, where);
+  return {config.image[0], config.image[1], config.tokens()};
+}
+
 }  // namespace
 
 const Family& vit_family() {
@@ -230,7 +235,8 @@ const Family& vit_family() {
                               {"attention.output.dense", "attention.o_proj"},
                               {"intermediate.dense", "mlp.fc1"},
                               {"output.dense", "mlp.fc2"}},
-                             make};
+                             make,
+                             picture_input};
   return family;
 }
 

@@ -71,7 +71,7 @@ Json json_of(const MethodSummary& method) {
                {"seed_deviation", method.seed_deviation},
                {"macro_f1", json_of(method.macro_f1)},
                {"seconds", method.seconds},
-               {"tokens_per_second", method.tokens_per_second},
+               {"units_per_second", method.units_per_second},
                {"peak_bytes", method.peak_bytes},
                {"trainable_parameters", method.trainable_parameters},
                {"adapter_bytes", method.adapter_bytes},

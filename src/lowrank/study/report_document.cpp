@@ -87,7 +87,7 @@ class Builder {
                 .columns = {{"Method", false},
                             {capitalized(study_.score_name)},
                             {"Training time"},
-                            {"Tokens/s"},
+                            {capitalized(study_.unit) + "/s"},
                             {"Peak memory"},
                             {"Trained parameters"},
                             {"Adapter size"},
@@ -100,7 +100,7 @@ class Builder {
         if (std::find(axis.pareto.begin(), axis.pareto.end(), method.method) != axis.pareto.end()) best.push_back(axis.name);
       }
       table.rows.push_back({title_of(study_, method.method), percent(method.score.mean), duration(method.seconds),
-                            count(method.tokens_per_second), bytes(method.peak_bytes), count(method.trainable_parameters),
+                            count(method.units_per_second), bytes(method.peak_bytes), count(method.trainable_parameters),
                             bytes(method.adapter_bytes), best.empty() ? "–" : fmt::format("{}", fmt::join(best, ", "))});
     }
     return {.id = "costs",

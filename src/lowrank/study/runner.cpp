@@ -49,7 +49,7 @@ class Runner {
 
   const CompareRequest& request_;
   Study study_;
-  at::Tensor original_;  // embeddings of the test texts before any adaptation [n, D]
+  at::Tensor original_;  // embeddings of the test rows before any adaptation [n, D]
   models::Pooling pooling_;
   std::map<std::string, train::TrainResult> searched_;  // by final run name: trained while searching, not tested yet
   int64_t done_ = 0, total_ = 0;
@@ -74,6 +74,7 @@ void Runner::open_study() {
   study_.title = request_.title;
   study_.command = request_.command;
   study_.model = request_.model.string();
+  study_.unit = split.train.pictures ? "pictures" : "tokens";
   study_.data_hash = split.report.hash;
   study_.reference = request_.options.reference;
   study_.methods = request_.options.methods;
@@ -176,7 +177,7 @@ void Runner::train_into(Run& run) {
   }
   run.best_step = result.best >= 0 ? result.validations[static_cast<size_t>(result.best)].step : result.steps;
   run.seconds = result.seconds;
-  run.tokens = result.units;
+  run.units = result.units;
   run.peak_bytes = result.peak_bytes;
   run.trainable_parameters = result.trained_parameters;
   run.adapter_bytes = 4 * result.trained_parameters;
@@ -192,7 +193,7 @@ void Runner::train_into(Run& run) {
 
 void Runner::test_into(Run& run, train::TrainResult& result) {
   const data::Dataset& rows = request_.split->test;
-  models::TextModel& model = *result.trainee.model;
+  models::Model& model = *result.trainee.model;
   const evaluate::ForwardOptions options{.stop = request_.stop};
   run.predicted = evaluate::score(rows, evaluate::outputs_of(model, rows, options)).predicted;
   score_predictions(run, study_.test_labels);
@@ -242,7 +243,7 @@ bool Runner::compare_method(const std::string& method) {
 CompareResult Runner::go() {
   open_study();
   {
-    const auto untouched = models::load_text_model(request_.model, {});
+    const auto untouched = models::load_model(request_.model, {});
     original_ = evaluate::embeddings_of(*untouched, request_.split->test, pooling_, /*normalise=*/true, {.stop = request_.stop});
   }
   bool complete = true;

@@ -36,7 +36,7 @@ void visit_run(Fields& fields, R& run) {
   fields("test_score", run.test_score);
   fields("macro_f1", run.macro_f1);
   fields("seconds", run.seconds);
-  fields("tokens", run.tokens);
+  fields("units", run.units);
   fields("peak_bytes", run.peak_bytes);
   fields("trainable_parameters", run.trainable_parameters);
   fields("adapter_bytes", run.adapter_bytes);
@@ -62,6 +62,7 @@ void visit_study(Fields& fields, S& study) {
   fields("model", study.model);
   fields("data_hash", study.data_hash);
   fields("score_name", study.score_name);
+  fields("unit", study.unit);
   fields("reference", study.reference);
   fields("methods", study.methods);
   fields("titles", study.titles);

@@ -48,12 +48,12 @@ struct Run {
   double test_score = kUnknown;     // mean of item_scores
   double macro_f1 = kUnknown;
   double seconds = 0;  // training alone
-  int64_t tokens = 0;  // trained on
+  int64_t units = 0;   // trained on (Study::unit)
   int64_t peak_bytes = 0, trainable_parameters = 0, adapter_bytes = 0;
   Forgetting forgetting;
   std::string options_hash;  // of the resolved options: a run made with others is not taken over
 
-  double tokens_per_second() const { return seconds > 0 ? static_cast<double>(tokens) / seconds : 0; }
+  double units_per_second() const { return seconds > 0 ? static_cast<double>(units) / seconds : 0; }
   bool tested() const { return status == RunStatus::ok && phase == RunPhase::final && !item_scores.empty(); }
 };
 
@@ -63,6 +63,7 @@ struct Study {
   std::string model;
   std::string data_hash;
   std::string score_name = "accuracy";        // a share, 0 to 1, higher is better
+  std::string unit = "tokens";                // what Run::units counts
   std::string reference = "lora";             // the method that differences are taken against
   std::vector<std::string> methods;           // in the order to show them; "none" is the linear probe, "full" trains every weight
   std::map<std::string, std::string> titles;  // how the report spells a method; absent: as it is

@@ -76,7 +76,7 @@ MethodSummary summarize_method(const Study& study, const std::string& method) {
   result.seed_deviation = standard_deviation(result.seed_scores);
   result.macro_f1 = mean_estimate(macro);
   result.seconds = mean_over(runs, [](const Run& run) { return run.seconds; });
-  result.tokens_per_second = mean_over(runs, [](const Run& run) { return run.tokens_per_second(); });
+  result.units_per_second = mean_over(runs, [](const Run& run) { return run.units_per_second(); });
   result.peak_bytes = mean_over(runs, [](const Run& run) { return run.peak_bytes; });
   result.trainable_parameters = mean_over(runs, [](const Run& run) { return run.trainable_parameters; });
   result.adapter_bytes = mean_over(runs, [](const Run& run) { return run.adapter_bytes; });

@@ -20,7 +20,7 @@ struct MethodSummary {
   Estimate score;                    // new seeds and new test items
   double seed_deviation = kUnknown;  // standard deviation of seed_scores
   Estimate macro_f1;                 // over seeds alone
-  double seconds = 0, tokens_per_second = 0, peak_bytes = 0, trainable_parameters = 0, adapter_bytes = 0;
+  double seconds = 0, units_per_second = 0, peak_bytes = 0, trainable_parameters = 0, adapter_bytes = 0;
   Forgetting forgetting;       // means over seeds
   std::vector<double> recall;  // of each label, mean over seeds; NaN for a label without test items
   bool tested() const { return !seeds.empty(); }

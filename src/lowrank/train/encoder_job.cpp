@@ -6,6 +6,7 @@
 
 #include "lowrank/adapters/dialects/peft.h"
 #include "lowrank/base/error.h"
+#include "lowrank/data/images/prepare_picture.h"
 #include "lowrank/evaluate/forward.h"
 #include "lowrank/tensor/dtype.h"
 #include "lowrank/train/save.h"
@@ -49,7 +50,7 @@ EncoderJob::EncoderJob(const TrainRequest& request)
 Pass EncoderJob::pass_of(std::span<const int64_t> rows) const {
   return {.items = {rows.begin(), rows.end()},
           .weight = objective_.weight(static_cast<int64_t>(rows.size())),
-          .units = tokens_of(request_.split->train, rows)};
+          .units = units_of(request_.split->train, rows)};
 }
 
 std::vector<Pass> EncoderJob::passes(int64_t step) {
@@ -68,9 +69,27 @@ at::Tensor EncoderJob::loss(const Pass& pass, int64_t step) {
     const at::Tensor rows = at::tensor(pass.items, at::kLong).to(features_.device());
     return objective_.sum(trainee_.model->classify(features_.index_select(0, rows)), batch);
   }
-  nn::Packed packed = evaluate::to_packed(batch, evaluate::device_of(*trainee_.model));
-  if (trainee_.has_dropout()) packed.keys = row_keys(batch, request_.options.seed, step);
-  return objective_.sum(trainee_.outputs(packed), batch);
+  return objective_.sum(trainee_.outputs(inputs(batch, step)), batch);
+}
+
+models::Batch EncoderJob::inputs(const data::Batch& batch, int64_t step) const {
+  models::Batch inputs = evaluate::to_model(batch, *trainee_.model);
+  if (trainee_.has_dropout()) {
+    std::visit([&](auto& one) { one.keys = row_keys(batch, request_.options.seed, step); }, inputs);
+  }
+  if (!request_.split->train.flip) return inputs;
+  at::Tensor& pixels = std::get<nn::Pictures>(inputs).pixels;
+  const auto seed = static_cast<uint64_t>(request_.options.seed);
+  const int64_t epoch = step / steps_per_epoch();
+  for (int64_t i = 0; i < batch.size(); ++i) {
+    const auto sample = static_cast<uint64_t>(batch.samples[static_cast<size_t>(i)]);
+    if (data::is_mirrored(seed, epoch, sample)) pixels.select(0, i).copy_(pixels.select(0, i).flip(2));
+  }
+  return inputs;
+}
+
+int64_t EncoderJob::units_of(const data::Dataset& rows, std::span<const int64_t> places) const {
+  return rows.pictures ? static_cast<int64_t>(places.size()) : tokens_of(rows, places);
 }
 
 /// The forward pass with most tokens, of all epochs.
@@ -91,13 +110,13 @@ std::vector<int64_t> EncoderJob::largest_pass() const {
 Probe EncoderJob::probe_of(const data::Dataset& rows, std::vector<int64_t> places, bool has_gradients) {
   Probe probe{.rows = static_cast<int64_t>(places.size()), .has_gradients = has_gradients};
   const auto first = [places = std::move(places)](int64_t n) { return std::span(places).first(static_cast<size_t>(n)); };
-  probe.units = [&rows, first](int64_t n) { return tokens_of(rows, first(n)); };
+  probe.units = [this, &rows, first](int64_t n) { return units_of(rows, first(n)); };
   if (has_gradients) {
     probe.run = [this, first](int64_t n) { loss(pass_of(first(n)), /*step=*/0).backward(); };
   } else {
     probe.run = [this, &rows, first](int64_t n) {
       const data::Batch batch = data::collate(rows, first(n));
-      objective_.sum(trainee_.outputs(evaluate::to_packed(batch, evaluate::device_of(*trainee_.model))), batch);
+      objective_.sum(trainee_.outputs(evaluate::to_model(batch, *trainee_.model)), batch);
     };
   }
   return probe;

@@ -14,7 +14,7 @@ class EncoderJob : public Job {
   /// Error{invalid_argument} for gradient accumulation with a loss that cannot be split.
   explicit EncoderJob(const TrainRequest& request);
 
-  std::string unit() const override { return "tokens"; }
+  std::string unit() const override { return request_.split->train.pictures ? "pictures" : "tokens"; }
   int64_t steps_per_epoch() const override { return batcher_.batches_per_epoch(); }
   std::vector<Pass> passes(int64_t step) override;
   at::Tensor loss(const Pass& pass, int64_t step) override;
@@ -35,6 +35,9 @@ class EncoderJob : public Job {
 
  private:
   Pass pass_of(std::span<const int64_t> rows) const;
+  /// The batch as the model reads it at `step`: mirrored where that is allowed, with dropout keys where something drops out.
+  models::Batch inputs(const data::Batch& batch, int64_t step) const;
+  int64_t units_of(const data::Dataset& rows, std::span<const int64_t> places) const;
   std::vector<int64_t> largest_pass() const;
   Probe probe_of(const data::Dataset& rows, std::vector<int64_t> places, bool has_gradients);
 

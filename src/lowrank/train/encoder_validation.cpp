@@ -40,10 +40,10 @@ void Validator::prepare(const ProgressSink& progress) {
 Validation Validator::run(const StopToken* stop, const ProgressSink& progress) {
   const at::NoGradGuard no_grad;
   if (objective_.is_ranking()) return run_ranking(stop, progress);
+  const evaluate::ForwardOptions options{
+      .token_budget = kEvaluationTokens, .progress = as_stage(progress, "validate"), .stop = stop, .pooling = trainee_.pooling};
   const at::Tensor outputs =
-      features_.defined()
-          ? trainee_.model->classify(features_).cpu()
-          : evaluate::outputs_of(*trainee_.model, rows_, {kEvaluationTokens, as_stage(progress, "validate"), stop, trainee_.pooling});
+      features_.defined() ? trainee_.model->classify(features_).cpu() : evaluate::outputs_of(*trainee_.model, rows_, options);
   const evaluate::Scores scores = evaluate::score(rows_, outputs);
   score_name_ = scores.name;
   Validation result{.loss = scores.loss, .score = scores.primary};
@@ -59,7 +59,7 @@ Validation Validator::run_ranking(const StopToken* stop, const ProgressSink& pro
     std::vector<int64_t> indices(static_cast<size_t>(std::min(rows_.size() - begin, kRankedPairs)));
     std::iota(indices.begin(), indices.end(), begin);
     const data::Batch batch = data::collate(rows_, indices);
-    const at::Tensor vectors = trainee_.outputs(evaluate::to_packed(batch, evaluate::device_of(*trainee_.model)));
+    const at::Tensor vectors = trainee_.outputs(evaluate::to_model(batch, *trainee_.model));
     result.loss += objective_.sum(vectors, batch).item<double>();
     const at::Tensor similar = vectors.slice(0, 0, std::nullopt, 2).mm(vectors.slice(0, 1, std::nullopt, 2).t());
     result.score += similar.argmax(1).eq(at::arange(batch.size(), similar.options().dtype(at::kLong))).sum().item<double>();

@@ -6,7 +6,9 @@
 #include "lowrank/base/error.h"
 #include "lowrank/base/file.h"
 #include "lowrank/base/hash.h"
+#include "lowrank/data/images/picture_rows.h"
 #include "lowrank/io/tensor_file.h"
+#include "lowrank/models/image_model.h"
 
 namespace lowrank::train {
 
@@ -30,6 +32,8 @@ void add_dataset(Sha256& hash, const data::Dataset& dataset) {
     add_list(hash, example.labels);
     hash.update(std::as_bytes(std::span(&example.value, 1))).update(std::as_bytes(std::span(&example.id, 1)));
   }
+  for (int64_t row = 0; dataset.pictures && row < dataset.size(); ++row) hash.update(dataset.pictures->key(row));
+  if (dataset.flip) hash.update("flipped");
 }
 
 /// The head's parameters by plain name, when it trained.
@@ -44,7 +48,11 @@ tensor::TensorMap trained_heads(const Trainee& trainee, const std::vector<std::s
 
 void write_adapter(const fs::path& folder, const fs::path& base_model, const Trainee& trainee, const Json& description) {
   const bool has_head = trainee.model->head().kind != models::HeadKind::none;
-  adapters::PeftContext context{.base_model = base_model.string(), .task_type = has_head ? "SEQ_CLS" : "FEATURE_EXTRACTION"};
+  const bool pictures = dynamic_cast<const models::ImageModel*>(trainee.model.get()) != nullptr;
+  adapters::PeftContext context{.base_model = base_model.string(),
+                                .task_type = !has_head  ? "FEATURE_EXTRACTION"
+                                             : pictures ? ""
+                                                        : "SEQ_CLS"};
   context.notes = description;
   if (has_head) context.modules_to_save = trainee.model->head_modules();
   const tensor::TensorMap heads = trained_heads(trainee, context.modules_to_save);
@@ -78,11 +86,11 @@ Json describe(const TrainRequest& request, const Trainee& trainee, const Json& r
                       {"pooling", trainee.pooling == models::Pooling::cls ? "cls" : "mean"},
                       {"base_model", request.model.string()},
                       {"base_fingerprint", model_fingerprint(request.model)},
-                      {"max_length", request.split->report.max_length},
                       {"data_hash", request.split->report.hash},
                       {"data_fingerprint", data_fingerprint(*request.split)},
                       {"options", table.resolved()},
                       {"result", result}};
+  if (!request.split->train.pictures) description["max_length"] = request.split->report.max_length;
   if (trainee.adapters) description["adapter"] = trainee.adapters->config.to_json();
   if (!request.record.empty()) description["record"] = request.record;
   return description;

@@ -50,7 +50,7 @@ std::vector<Trainable> reached(const Trainee& trainee, std::vector<Trainable> pa
   std::vector<at::Tensor> inputs;
   for (auto& parameter : parameters) inputs.push_back(parameter.tensor.requires_grad_(true));
   const auto batch = data::collate(train, std::vector<int64_t>{0});
-  const at::Tensor total = trainee.outputs(evaluate::to_packed(batch, inputs.front().device())).sum();
+  const at::Tensor total = trainee.outputs(evaluate::to_model(batch, *trainee.model)).sum();
   const auto gradients = torch::autograd::grad({total}, inputs, {}, /*retain_graph=*/false, /*create_graph=*/false, /*allow_unused=*/true);
   std::vector<Trainable> kept;
   std::vector<std::string> left;
@@ -70,8 +70,9 @@ std::vector<Trainable> reached(const Trainee& trainee, std::vector<Trainable> pa
 
 }  // namespace
 
-at::Tensor Trainee::outputs(const nn::Packed& batch) const {
-  return task == data::Task::embedding ? models::embed(*model, batch, pooling, /*normalise=*/true) : model->logits(batch);
+at::Tensor Trainee::outputs(const models::Batch& batch) const {
+  if (task != data::Task::embedding) return model->logits(batch);
+  return models::embed(dynamic_cast<models::TextModel&>(*model), std::get<nn::Packed>(batch), pooling, /*normalise=*/true);
 }
 
 bool Trainee::has_dropout() const {
@@ -88,8 +89,8 @@ Trainee make_trainee(const TrainRequest& request) {
   check(train.size() > 0, ErrorKind::invalid_argument, "train", "expected at least one training row, got none");
   const auto device = tensor::parse_device(request.options.device);
   Trainee trainee{.method = request.method, .task = train.task};
-  trainee.model =
-      models::load_text_model(request.model, head_for(*request.split, request.options.seed), dtype_for(request.options, device));
+  trainee.model = models::load_model(request.model, head_for(*request.split, request.options.seed), dtype_for(request.options, device));
+  evaluate::check_reads(*trainee.model, train, "train");
   trainee.model->to(device);
   trainee.pooling = models::stored_pooling(request.model).first;
   if (request.method != "none" && request.method != "full") {
@@ -119,6 +120,11 @@ nn::RowKeys row_keys(const data::Batch& batch, int64_t seed, int64_t step) {
   nn::RowKeys keys;
   keys.reserve(static_cast<size_t>(batch.tokens()));
   const int64_t parts = batch.sequences() / batch.size();  // 2 for embedding pairs
+  for (size_t i = 0; batch.sequences() == 0 && i < batch.samples.size(); ++i) {
+    keys.push_back(
+        RandomStream(static_cast<uint64_t>(seed), "dropout", static_cast<uint64_t>(step), static_cast<uint64_t>(batch.samples[i]))
+            .next_u64());
+  }
   for (size_t s = 0; s + 1 < batch.offsets.size(); ++s) {
     const auto part = static_cast<int64_t>(s) % parts, sample = batch.samples[s / static_cast<size_t>(parts)];
     RandomStream stream(static_cast<uint64_t>(seed), part == 0 ? "dropout" : "dropout of pair", static_cast<uint64_t>(step),

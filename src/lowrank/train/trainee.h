@@ -17,13 +17,13 @@ namespace lowrank::train {
 struct Trainee {
   std::string method;
   data::Task task;
-  std::unique_ptr<models::TextModel> model;
+  std::unique_ptr<models::Model> model;
   std::optional<adapters::AdapterSet> adapters;  // absent for none and full
   std::vector<Trainable> parameters;             // all that trains and that the outputs depend on
   models::Pooling pooling = models::Pooling::mean;
 
   /// Logits [B, C], or unit vectors [2B, D] for embedding.
-  at::Tensor outputs(const nn::Packed& batch) const;
+  at::Tensor outputs(const models::Batch& batch) const;
   /// True when an adapter drops something in training, so that batches need row keys.
   bool has_dropout() const;
 };
@@ -39,7 +39,7 @@ Trainee make_trainee(const TrainRequest& request);
 /// The head for the split's task and labels; none for embedding.
 models::HeadOptions head_for(const data::Split& split, int64_t seed);
 
-/// A key a token, from (seed, step, sample, position) alone.
+/// A key a token, from (seed, step, sample, position) alone; a key a picture.
 nn::RowKeys row_keys(const data::Batch& batch, int64_t seed, int64_t step);
 
 }  // namespace lowrank::train

@@ -178,6 +178,31 @@ ImageReport begin_report(ImageFolder& folder, const ImageDataOptions& options) {
   return report;
 }
 
+/// Decodes and places the samples, and reports what is broken.
+void add_samples(ImageSet& set, std::vector<ImageSample> samples, const ImageDataOptions& options, const ProgressSink& progress) {
+  const Buckets buckets(bucket_options(options));
+  const auto readings = read_all(samples, options, progress);
+  ImageReport& report = set.report;
+  Problems broken(ErrorKind::file_format, options.images), small(ErrorKind::invalid_argument, options.images);
+  for (size_t i = 0; i < readings.size(); ++i) {
+    const Reading& reading = readings[i];
+    ImageSample& sample = samples[i];
+    if (!reading.error.empty()) {
+      report.broken.push_back(reading.error);
+      broken.add(reading.error);
+      continue;
+    }
+    for (const auto& note : reading.notes) report.notes.push_back(fmt::format("{}: {}", sample.name, note));
+    ++(sample.is_prior ? report.prior_pictures : report.pictures);
+    report.masks += reading.has_mask;
+    const auto placement = place(buckets, reading.size, sample.name, small);
+    set.entries.push_back({std::move(sample), reading.size, placement, reading.content_hash, reading.mask_hash, -1});
+  }
+  small.raise_if_any("allow upscaling, lower --bucket-step, or remove these pictures");
+  if (options.broken_pictures == "error") broken.raise_if_any("mend or remove them; --broken-pictures skip leaves them out");
+  check(report.pictures > 0, ErrorKind::invalid_argument, options.images, "expected at least one readable picture, got none");
+}
+
 }  // namespace
 
 BucketBatcher ImageSet::batcher(const ImageBatchOptions& options) const {
@@ -199,30 +224,17 @@ PreparedPicture ImageSet::prepare(int64_t entry, const ImageDataOptions& options
   return prepare_picture(item.sample, item.size, recipe(entry, options, mirrored), read_options(options));
 }
 
+ImageSet read_samples(std::vector<ImageSample> samples, const ImageDataOptions& options, const ProgressSink& progress) {
+  ImageSet set;
+  add_samples(set, std::move(samples), options, progress);
+  return set;
+}
+
 ImageSet read_image_set(const ImageDataOptions& options, const TokenCounter& counter, const ProgressSink& progress) {
-  const Buckets buckets(bucket_options(options));
   ImageFolder folder = scan_folder(options);
-  const auto readings = read_all(folder.samples, options, progress);
   ImageSet set;
   ImageReport& report = set.report = begin_report(folder, options);
-  Problems broken(ErrorKind::file_format, options.images), small(ErrorKind::invalid_argument, options.images);
-  for (size_t i = 0; i < readings.size(); ++i) {
-    const Reading& reading = readings[i];
-    ImageSample& sample = folder.samples[i];
-    if (!reading.error.empty()) {
-      report.broken.push_back(reading.error);
-      broken.add(reading.error);
-      continue;
-    }
-    for (const auto& note : reading.notes) report.notes.push_back(fmt::format("{}: {}", sample.name, note));
-    ++(sample.is_prior ? report.prior_pictures : report.pictures);
-    report.masks += reading.has_mask;
-    const auto placement = place(buckets, reading.size, sample.name, small);
-    set.entries.push_back({std::move(sample), reading.size, placement, reading.content_hash, reading.mask_hash, -1});
-  }
-  small.raise_if_any("allow upscaling, lower --bucket-step, or remove these pictures");
-  if (options.broken_pictures == "error") broken.raise_if_any("mend or remove them; --broken-pictures skip leaves them out");
-  check(report.pictures > 0, ErrorKind::invalid_argument, options.images, "expected at least one readable picture, got none");
+  add_samples(set, std::move(folder.samples), options, progress);
   set_labels(set, report);
   report_folders(set, report);
   report_sizes(set, report);

@@ -46,4 +46,7 @@ struct TokenCounter {
 /// and every prompt over the limit where --long-prompts is "error"; Error{invalid_argument} when no picture is left.
 ImageSet read_image_set(const ImageDataOptions& options, const TokenCounter& counter = {}, const ProgressSink& progress = {});
 
+/// The same for pictures named one by one; options.images is their name in errors.
+ImageSet read_samples(std::vector<ImageSample> samples, const ImageDataOptions& options, const ProgressSink& progress = {});
+
 }  // namespace lowrank::data
