@@ -93,7 +93,9 @@ void print_summary(const train::RunResult& result) {
 
 }  // namespace
 
-bool is_image_pipeline(const std::string& model) { return fs::is_regular_file(model) || fs::exists(fs::path(model) / "model_index.json"); }
+bool is_image_pipeline(const std::string& model) {
+  return fs::is_regular_file(model) || (!model.empty() && fs::exists(fs::path(model) / "model_index.json"));
+}
 
 DiffusionRunOptions::DiffusionRunOptions() {
   train.epochs = 40;
