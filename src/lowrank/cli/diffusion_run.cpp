@@ -5,6 +5,7 @@
 
 #include "lowrank/base/error.h"
 #include "lowrank/base/file.h"
+#include "lowrank/cli/autoencoder_run.h"
 #include "lowrank/cli/run_options.h"
 #include "lowrank/cli/terminal.h"
 #include "lowrank/data/images/contact_sheet.h"
@@ -25,6 +26,9 @@ void declare_run(OptionTable& table, DiffusionRunOptions& options) {
   table.add("data", options.diffusion.pictures.images, "folder of captioned pictures").group("Data");
   table.add("method", options.method, "how to adapt").group("Method");
   table.add("out", options.out, "folder for the result").group("Model");
+  table.add("component", options.component, "what --method full trains: the UNet, or the autoencoder")
+      .choices({"unet", "vae"})
+      .group("Method");
   table.add("tokenizer", options.tokenizer, "folder of CLIP's tokenizer; empty: tokenizer/ in the model's folder").group("Model");
   declare(table, options.train);
   declare(table, options.diffusion);
@@ -67,20 +71,32 @@ data::ImageSet read_pictures(data::ImageDataOptions options, const DiffusionRunO
   return data::read_image_set(options, counter, progress);
 }
 
-train::MetricSink validation_lines(ProgressLine& line) {
+}  // namespace
+
+train::MetricSink picture_validation_lines(ProgressLine& line) {
   return [&line](const Json& metric) {
     if (metric.at("event") != "validation") return;
     line.clear();
     const Json& error = metric.at("standard_error");
-    std::cerr << fmt::format("step {:>6}  epoch {:.2f}  validation loss {:.5f}{}  by timestep", metric.at("step").get<int64_t>(),
+    std::cerr << fmt::format("step {:>6}  epoch {:.2f}  validation loss {:.5f}{}", metric.at("step").get<int64_t>(),
                              metric.at("epoch").get<double>(), metric.at("loss").get<double>(),
                              error.is_null() ? "" : fmt::format(" ± {:.5f}", error.get<double>()));
-    for (const Json& band : metric.at("bands")) std::cerr << fmt::format(" {:.4f}", band.at("loss").get<double>());
+    if (metric.contains("psnr")) std::cerr << fmt::format("  PSNR {:.2f} dB", metric.at("psnr").get<double>());
+    if (metric.contains("bands")) std::cerr << "  by timestep";
+    for (const Json& band : metric.value("bands", Json::array())) std::cerr << fmt::format(" {:.4f}", band.at("loss").get<double>());
     std::cerr << (metric.at("best").get<bool>() ? "  best\n" : "\n");
   };
 }
 
-void print_summary(const train::RunResult& result) {
+int finish_picture_run(const Command& command, const train::RunResult& result) {
+  if (result.outcome == train::Outcome::cancelled) {
+    std::cerr << fmt::format("stopped after step {}; the same command with --resume goes on from there\n", result.steps);
+    return exit_status(ErrorKind::cancelled);
+  }
+  if (command.json()) {
+    std::cout << format_json(result.to_json());
+    return 0;
+  }
   std::cout << fmt::format("{} after {} steps: {} parameters trained in {}, {:.2f} pictures/s, peak memory {}\n",
                            train::to_string(result.outcome), count_text(result.steps), count_text(result.trained_parameters),
                            duration_text(result.seconds), result.units_per_second, bytes_text(result.peak_bytes));
@@ -89,9 +105,8 @@ void print_summary(const train::RunResult& result) {
     std::cout << fmt::format("best validation loss {:.5f} at step {}\n", best.loss, best.step);
   }
   std::cout << fmt::format("saved {}\n", result.saved.string());
+  return 0;
 }
-
-}  // namespace
 
 bool is_image_pipeline(const std::string& model) {
   return fs::is_regular_file(model) || (!model.empty() && fs::exists(fs::path(model) / "model_index.json"));
@@ -110,6 +125,7 @@ void describe_diffusion(Command& command) {
   OptionTable table;
   declare_run(table, options);
   command.describe(table);
+  describe_autoencoder(command);
 }
 
 std::unique_ptr<PreparedDiffusion> prepare_diffusion(Command& command, DiffusionRunOptions& options, const ProgressSink& progress) {
@@ -140,6 +156,7 @@ std::unique_ptr<PreparedDiffusion> prepare_diffusion(Command& command, Diffusion
 }
 
 int train_diffusion(Command& command, bool resume) {
+  if (command.given("component") == "vae") return train_autoencoder(command, resume);
   DiffusionRunOptions options;
   ProgressLine line;
   const auto prepared = prepare_diffusion(command, options, line.sink());
@@ -149,7 +166,7 @@ int train_diffusion(Command& command, bool resume) {
   train::DiffusionRequest& request = prepared->request;
   request.resume = resume;
   request.progress = line.sink();
-  request.metrics = validation_lines(line);
+  request.metrics = picture_validation_lines(line);
   request.stop = &interrupt_token();
   const auto folder = train::open_folder(request);
   train::DiffusionJob job(request);
@@ -157,16 +174,7 @@ int train_diffusion(Command& command, bool resume) {
   data::write_png(request.out / "pictures.png", data::contact_sheet(prepared->pictures, request.diffusion.pictures, {}).picture);
   const train::RunResult result = train::run(job, request, folder.get());
   line.clear();
-  if (result.outcome == train::Outcome::cancelled) {
-    std::cerr << fmt::format("stopped after step {}; the same command with --resume goes on from there\n", result.steps);
-    return exit_status(ErrorKind::cancelled);
-  }
-  if (command.json()) {
-    std::cout << format_json(result.to_json());
-  } else {
-    print_summary(result);
-  }
-  return 0;
+  return finish_picture_run(command, result);
 }
 
 int plan_diffusion(Command& command) {

@@ -5,7 +5,9 @@
 #include <string>
 
 #include "lowrank/cli/command.h"
+#include "lowrank/cli/terminal.h"
 #include "lowrank/train/diffusion/request.h"
+#include "lowrank/train/trainer.h"
 
 namespace lowrank::cli {
 
@@ -13,7 +15,7 @@ namespace lowrank::cli {
 bool is_image_pipeline(const std::string& model);
 
 struct DiffusionRunOptions {
-  std::string model, method = "lora", out, tokenizer;
+  std::string model, method = "lora", component = "unet", out, tokenizer;
   train::TrainOptions train;
   train::DiffusionTrainOptions diffusion;
 
@@ -35,5 +37,11 @@ std::unique_ptr<PreparedDiffusion> prepare_diffusion(Command& command, Diffusion
 /// The whole of `lowrank train` and `lowrank plan` for image models: exit status.
 int train_diffusion(Command& command, bool resume);
 int plan_diffusion(Command& command);
+
+/// One line a validation, in the log and on the terminal.
+train::MetricSink picture_validation_lines(ProgressLine& line);
+
+/// Prints how a run ended: exit status.
+int finish_picture_run(const Command& command, const train::RunResult& result);
 
 }  // namespace lowrank::cli

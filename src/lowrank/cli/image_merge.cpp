@@ -52,14 +52,14 @@ double difference(const std::vector<at::Tensor>& before, const std::vector<at::T
 }  // namespace
 
 Json merge_image_model(const ImageModelOptions& options, const std::string& out) {
-  check(!options.adapters.empty(), ErrorKind::invalid_argument, "--adapter", "expected an adapter file to merge, got none");
   tensor::initialise_runtime(options.threads);
   const auto dtype = options.dtype == "auto" ? stored_dtype(options.model) : tensor::parse_dtype(options.dtype);
   const ImageSession session = open_image_session(options, dtype);
   const at::NoGradGuard no_grad;
-  const std::vector<at::Tensor> before = probe(session.pipeline);
+  const bool plain = options.adapters.empty();  // the model in another form or dtype
+  const std::vector<at::Tensor> before = plain ? std::vector<at::Tensor>{} : probe(session.pipeline);
   const int64_t merged = generate::merge_adapters(session.pipeline, /*all=*/true);
-  const double moved = difference(before, probe(session.pipeline));
+  const double moved = plain ? 0 : difference(before, probe(session.pipeline));
   check(dtype != at::kFloat || moved < 1e-3, ErrorKind::internal, "merge",
         "the merged model's outputs differ by {:.1e} from the adapted model's", moved);
   make_folder(fs::absolute(out).parent_path());

@@ -71,10 +71,10 @@ Json merge_encoder(const ImageModelOptions& options, const std::string& out) {
 }
 
 int run(const MergeOptions& options, bool json) {
-  check(!options.model.adapters.empty(), ErrorKind::invalid_argument, "--adapter", "expected an adapter to merge, got none");
+  const bool image = is_image_model(options.model.model);
+  check(image || !options.model.adapters.empty(), ErrorKind::invalid_argument, "--adapter", "expected an adapter to merge, got none");
   check(!options.out.empty(), ErrorKind::invalid_argument, "--out", "expected a folder or file for the merged model, got none");
   check(!std::filesystem::exists(options.out), ErrorKind::invalid_argument, options.out, "expected a path that does not exist yet");
-  const bool image = is_image_model(options.model.model);
   const Json result = image ? merge_image_model(options.model, options.out) : merge_encoder(options.model, options.out);
   if (json) {
     std::cout << format_json(result);
@@ -96,10 +96,11 @@ void add_merge(CLI::App& app) {
     OptionTable table;
   };
   auto state = std::make_shared<State>();
-  auto command =
-      std::make_shared<Command>(app, "merge", "fold an adapter into its model",
-                                "lowrank merge --model MODEL --adapter run/adapter --out merged\n"
-                                "  lowrank merge --model sd15 --adapter a.safetensors:0.8 --adapter b.safetensors --out m.safetensors");
+  auto command = std::make_shared<Command>(
+      app, "merge", "fold an adapter into its model",
+      "lowrank merge --model MODEL --adapter run/adapter --out merged\n"
+      "  lowrank merge --model sd15 --adapter a.safetensors:0.8 --adapter b.safetensors --out m.safetensors\n"
+      "  lowrank merge --model sd15 --dtype float16 --out small.safetensors    # no adapter: another form or dtype");
   declare(state->table, state->options.model);
   state->table.add("out", state->options.out, "folder for the merged model, or for an image model a .safetensors file; must not exist")
       .group("Model");

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "lowrank/base/error.h"
+#include "lowrank/tensor/dtype.h"
 
 namespace lowrank::tensor {
 
@@ -98,6 +99,11 @@ void return_free_memory() {
 int64_t available_bytes() { return std::min(1024 * kilobytes_of("/proc/meminfo", "MemAvailable:"), cgroup_free_bytes()); }
 
 bool prefers_bfloat16(c10::Device device) { return device.is_cuda() || has_cpu_flag("amx_bf16") || has_cpu_flag("avx512_bf16"); }
+
+c10::ScalarType compute_dtype(std::string_view name, c10::Device device) {
+  if (name != "auto") return parse_dtype(name);
+  return prefers_bfloat16(device) ? at::kBFloat16 : at::kFloat;
+}
 
 std::string machine_description() {
   return fmt::format("{}, {} threads, {}", cpuinfo("model name"), at::get_num_threads(), vector_units());

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <c10/core/Device.h>
+#include <c10/core/ScalarType.h>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -27,6 +28,8 @@ int64_t available_bytes();
 
 /// True when bf16 matrix products are faster than float32 ones here (AVX-512 bf16 or AMX on the CPU; always on CUDA).
 bool prefers_bfloat16(c10::Device device);
+/// What a user means by a dtype: a name of tensor/dtype.h, or "auto", bfloat16 where the device prefers it and float32 elsewhere.
+c10::ScalarType compute_dtype(std::string_view name, c10::Device device);
 
 /// "AMD EPYC, 2 threads, avx2" for reports.
 std::string machine_description();

@@ -92,6 +92,18 @@ void FlatParameters::assign(const at::Tensor& values) {
   publish();
 }
 
+FlatParameters::Widened::Widened(FlatParameters& parameters) {
+  for (Entry& entry : parameters.entries_) {
+    if (is_wide(entry.tensor)) continue;
+    narrow_.emplace_back(entry.tensor, entry.tensor.detach());
+    entry.tensor.set_data(entry.value);
+  }
+}
+
+FlatParameters::Widened::~Widened() {
+  for (auto& [tensor, own] : narrow_) tensor.set_data(own);
+}
+
 void FlatParameters::release() {
   for (Entry& entry : entries_) {
     entry.tensor.mutable_grad() = at::Tensor();

@@ -50,6 +50,18 @@ class FlatParameters {
   /// Copies `values` [P] in and publishes it.
   void assign(const at::Tensor& values);
 
+  /// While it lives, every tensor is a view of values(), the narrower ones too: what is saved then was not rounded.
+  class Widened {
+   public:
+    explicit Widened(FlatParameters& parameters);
+    ~Widened();
+    Widened(const Widened&) = delete;
+    Widened& operator=(const Widened&) = delete;
+
+   private:
+    std::vector<std::pair<at::Tensor, at::Tensor>> narrow_;  // a tensor, and its own storage
+  };
+
   /// Ends training: no tensor requires or holds a gradient any more. The tensors stay views of values().
   void release();
 

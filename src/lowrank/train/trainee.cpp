@@ -19,11 +19,6 @@ bool is_below(const std::string& name, const std::vector<std::string>& modules) 
   return std::ranges::any_of(modules, [&](const std::string& module) { return name.starts_with(module + "."); });
 }
 
-at::ScalarType dtype_for(const TrainOptions& options, c10::Device device) {
-  if (options.dtype != "auto") return tensor::parse_dtype(options.dtype);
-  return tensor::prefers_bfloat16(device) ? at::kBFloat16 : at::kFloat;
-}
-
 adapters::AdapterConfig config_for(const TrainRequest& request) {
   auto config = request.adapter ? *request.adapter : adapters::make_config(request.method);
   check(config.method->name() == request.method, ErrorKind::invalid_argument, "train", "expected a configuration of '{}', got one of '{}'",
@@ -89,7 +84,8 @@ Trainee make_trainee(const TrainRequest& request) {
   check(train.size() > 0, ErrorKind::invalid_argument, "train", "expected at least one training row, got none");
   const auto device = tensor::parse_device(request.options.device);
   Trainee trainee{.method = request.method, .task = train.task};
-  trainee.model = models::load_model(request.model, head_for(*request.split, request.options.seed), dtype_for(request.options, device));
+  trainee.model = models::load_model(request.model, head_for(*request.split, request.options.seed),
+                                     tensor::compute_dtype(request.options.dtype, device));
   evaluate::check_reads(*trainee.model, train, "train");
   trainee.model->to(device);
   trainee.pooling = models::stored_pooling(request.model).first;

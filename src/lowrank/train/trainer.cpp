@@ -56,7 +56,7 @@ class Run {
   void restore();
   RunResult finish(Outcome outcome);
   RunResult result_of(Outcome outcome) const;
-  void write_result(RunResult& result) const;
+  void write_result(RunResult& result);
   Json make_identity() const;
   [[noreturn]] void refuse_non_finite(double loss);
   bool validation_due() const;
@@ -334,13 +334,14 @@ RunResult Run::result_of(Outcome outcome) const {
           .plan = plan_};
 }
 
-void Run::write_result(RunResult& result) const {
+void Run::write_result(RunResult& result) {
   Json facts = {{"steps", result.steps}, {"learning_rate", rate_}, {"trained_parameters", result.trained_parameters}};
   if (result.best >= 0) {
     const Validation& best = result.validations[static_cast<size_t>(result.best)];
     facts.update({{"best_step", best.step}, {"validation_loss", best.loss}});
     if (!result.score_name.empty()) facts[result.score_name] = best.score;
   }
+  const FlatParameters::Widened widened(parameters_);
   result.saved = job_.save(folder_->path(), job_.describe(facts));
   write_file_atomic(folder_->path() / "result.json", format_json(result.to_json()));
   std::filesystem::remove(folder_->checkpoint());

@@ -184,6 +184,11 @@ AutoencoderKL::AutoencoderKL(const Json& config, const std::string& where)
     post_quant_ = register_module("post_quant_conv", std::make_shared<nn::Conv2d>(convolution(latents, latents, 1)));
 }
 
+void AutoencoderKL::set_scaling_factor(double factor) {
+  config_.scaling_factor = factor;
+  json_["scaling_factor"] = factor;
+}
+
 LatentMoments AutoencoderKL::encode(const at::Tensor& pictures, const nn::RowKeys* keys) {
   check(pictures.dim() == 4 && pictures.size(1) == config_.in && pictures.size(2) % shrink() == 0 && pictures.size(3) % shrink() == 0,
         ErrorKind::shape, "autoencoder", "expected pictures [B, {}, H, W] with H and W multiples of {}, got {}", config_.in, shrink(),

@@ -33,6 +33,8 @@ class AutoencoderKL : public torch::nn::Module {
 
   /// A UNet sees latents times this.
   double scaling_factor() const { return config_.scaling_factor; }
+  /// For a new autoencoder: 1/deviation of its latents, so that a UNet sees numbers of unit size.
+  void set_scaling_factor(double factor);
   /// H/h = W/w.
   int64_t shrink() const { return int64_t{1} << (config_.channels.size() - 1); }
   const AutoencoderConfig& config() const { return config_; }

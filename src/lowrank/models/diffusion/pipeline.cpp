@@ -138,8 +138,9 @@ bool lists(const Json& index, const std::string& key) {
 void copy_untouched(const Pipeline& pipeline, const fs::path& target, Json& index) {
   for (const std::string key : {"tokenizer", "tokenizer_2", "feature_extractor", "safety_checker", "image_encoder"}) {
     if (!lists(index, key)) continue;
-    const fs::path from = pipeline.folder / key;
-    if (pipeline.folder.empty() || !fs::is_directory(from)) {
+    const bool own = key.starts_with("tokenizer") && !pipeline.tokenizer.empty();
+    const fs::path from = own ? pipeline.tokenizer : pipeline.folder.empty() ? fs::path() : pipeline.folder / key;
+    if (!fs::is_directory(from)) {
       log(LogLevel::warning, "models", fmt::format("{}: there is no '{}' to save with the model", target.string(), key));
       index[key] = {nullptr, nullptr};
       continue;

@@ -17,6 +17,8 @@ struct Pipeline {
   Json model_index;                                             // model_index.json
   /// The folder that it was loaded from, with what is not read here (tokenizers, safety checker); empty for a checkpoint file.
   std::filesystem::path folder;
+  /// Of tokenizers for a model that has no folder yet.
+  std::filesystem::path tokenizer;
 
   bool is_xl() const { return text_encoder_2 != nullptr; }
 };
@@ -46,6 +48,8 @@ const Json& pipeline_configs(std::string_view kind);
 
 /// The components with zero weights, for `configs` of that form. `where` names them in errors.
 Pipeline make_pipeline(const Json& configs, const std::string& where, at::ScalarType dtype);
+/// The same with random weights, a function of `seed` and the names: torch's own variances, embeddings with deviation 0.02.
+Pipeline fresh_pipeline(const Json& configs, const std::string& where, uint64_t seed);
 /// The way back: configs of a pipeline.
 Json configs_of(const Pipeline& pipeline);
 

@@ -2,14 +2,11 @@
 
 #include <ATen/ops/zeros.h>
 #include <algorithm>
-#include <charconv>
-#include <cmath>
 #include <numeric>
 #include <set>
 
 #include "lowrank/base/error.h"
 #include "lowrank/base/log.h"
-#include "lowrank/base/random.h"
 #include "lowrank/tensor/dtype.h"
 #include "lowrank/tensor/runtime.h"
 
@@ -34,8 +31,6 @@ std::vector<ClipTokens> tokens_for(const DiffusionRequest& request, bool xl) {
   return tokens;
 }
 
-data::Draw draw_of(int64_t item) { return {item & ((int64_t{1} << 40) - 1), item >> 40}; }
-
 std::vector<std::string> lines_of(const std::string& text) {
   std::vector<std::string> lines(1);
   for (const char letter : text) {
@@ -55,6 +50,7 @@ DiffusionJob::DiffusionJob(const DiffusionRequest& request)
       trainee_(make_trainee(request)),
       cache_(cache_folder(request)),
       latents_(*request.pictures, request.diffusion.pictures, *trainee_.pipeline.vae, cache_),
+      schedule_(*request.pictures, request.validation == nullptr ? request.diffusion.validation_fraction : 0, request.options),
       trains_text_(request.diffusion.text_encoder_learning_rate > 0) {
   const models::Pipeline& pipeline = trainee_.pipeline;
   const int64_t latents = pipeline.vae->config().latents, in = pipeline.unet->config().in;
@@ -68,7 +64,12 @@ DiffusionJob::DiffusionJob(const DiffusionRequest& request)
   model_shift_ = scheduler.shift;
   loss_ =
       std::make_unique<diffusion::DiffusionLoss>(diffusion::NoiseSchedule(scheduler), scheduler.prediction, request.diffusion.diffusion);
-  hold_out();
+  if (request.validation == nullptr) {
+    held_out_ = schedule_.held_out();
+  } else {
+    held_out_.resize(static_cast<size_t>(request.validation->size()));
+    std::iota(held_out_.begin(), held_out_.end(), 0);
+  }
   const auto make_source = [&](const data::ImageSet& set, const Latents& of) {
     const TextUse use = trains_text_ ? TextUse::trained : known_captions().empty() ? TextUse::encoded : TextUse::cached;
     return std::make_unique<PictureSource>(set, request_.diffusion, pipeline.unet, of, *text_, cache_, use);
@@ -79,40 +80,6 @@ DiffusionJob::DiffusionJob(const DiffusionRequest& request)
   }
   validation_source_ =
       request.validation == nullptr ? make_source(*request.pictures, latents_) : make_source(*request.validation, *validation_latents_);
-}
-
-/// Pictures of equal bytes stay together; which ones are held out depends on their bytes and the seed.
-void DiffusionJob::hold_out() {
-  const data::ImageSet& set = *request_.pictures;
-  std::set<std::string> chosen;
-  if (request_.validation != nullptr) {
-    held_out_.resize(static_cast<size_t>(request_.validation->size()));
-    std::iota(held_out_.begin(), held_out_.end(), 0);
-  } else {
-    std::map<uint64_t, std::string> order;
-    for (const auto& entry : set.entries) {
-      uint64_t number = 0;
-      std::from_chars(entry.content_hash.data(), entry.content_hash.data() + 16, number, 16);
-      if (!entry.sample.is_prior) order[RandomStream(seed(), "held-out pictures", 0, number).next_u64()] = entry.content_hash;
-    }
-    const auto count = static_cast<size_t>(std::llround(request_.diffusion.validation_fraction * static_cast<double>(order.size())));
-    for (auto it = order.begin(); chosen.size() < count && it != order.end(); ++it) chosen.insert(it->second);
-  }
-  std::vector<data::Size> buckets;
-  std::vector<int64_t> repeats;
-  for (int64_t i = 0; i < set.size(); ++i) {
-    const auto& entry = set.entries[static_cast<size_t>(i)];
-    if (!entry.sample.is_prior && chosen.contains(entry.content_hash)) {
-      held_out_.push_back(i);
-      continue;
-    }
-    shown_.push_back(i);
-    buckets.push_back(entry.placement.bucket);
-    repeats.push_back(entry.sample.repeats);
-  }
-  const TrainOptions& options = request_.options;
-  batcher_ = std::make_unique<data::BucketBatcher>(
-      buckets, repeats, data::ImageBatchOptions{.batch_size = options.batch_size * options.gradient_accumulation, .seed = seed()});
 }
 
 std::vector<std::string> DiffusionJob::held_out() const {
@@ -142,20 +109,6 @@ int64_t DiffusionJob::windows() const {
   return std::min(wanted, kMostWindows);
 }
 
-std::vector<Pass> DiffusionJob::passes(int64_t step) {
-  const int64_t epoch = step / steps_per_epoch();
-  const data::ImageBatch batch = batcher_->batch(epoch, step % steps_per_epoch());
-  std::vector<Pass> passes;
-  for (size_t i = 0; i < batch.draws.size(); ++i) {
-    if (static_cast<int64_t>(i) % request_.options.batch_size == 0) passes.emplace_back();
-    const data::Draw draw{shown_[static_cast<size_t>(batch.draws[i].picture)], batch.draws[i].repeat};
-    passes.back().items.push_back(static_cast<int64_t>(draw.item()));
-    passes.back().weight += 1;
-    ++passes.back().units;
-  }
-  return passes;
-}
-
 at::Tensor DiffusionJob::loss(const Pass& pass, int64_t step) {
   std::vector<data::Draw> draws;
   for (const int64_t item : pass.items) draws.push_back(draw_of(item));
@@ -168,16 +121,9 @@ at::Tensor DiffusionJob::loss(const Pass& pass, int64_t step) {
 }
 
 Probe DiffusionJob::training_probe() {
-  const auto area = [this](int64_t i) { return request_.pictures->entries[static_cast<size_t>(i)].placement.bucket.area(); };
-  const int64_t largest = *std::ranges::max_element(shown_, {}, area);
-  const data::Size bucket = request_.pictures->entries[static_cast<size_t>(largest)].placement.bucket;
-  int64_t draws = 0;
-  for (const int64_t i : shown_) {
-    const auto& entry = request_.pictures->entries[static_cast<size_t>(i)];
-    if (entry.placement.bucket == bucket) draws += entry.sample.repeats;
-  }
-  Probe probe{.rows = std::min(request_.options.batch_size, draws), .units = [](int64_t rows) { return rows; }, .has_gradients = true};
-  probe.run = [this, bucket](int64_t rows) {
+  const auto [bucket, pictures] = schedule_.largest_pass();
+  Probe probe{.rows = pictures, .units = [](int64_t rows) { return rows; }, .has_gradients = true};
+  probe.run = [this, bucket = bucket](int64_t rows) {
     const auto& pipeline = trainee_.pipeline;
     const int64_t shrink = pipeline.vae->shrink();
     const auto like = pipeline.unet->parameters().front().options();

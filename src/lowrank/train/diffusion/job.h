@@ -5,6 +5,7 @@
 
 #include "lowrank/diffusion/validation.h"
 #include "lowrank/train/diffusion/picture_batch.h"
+#include "lowrank/train/diffusion/picture_schedule.h"
 #include "lowrank/train/diffusion/trainee.h"
 #include "lowrank/train/job.h"
 
@@ -18,8 +19,8 @@ class DiffusionJob : public Job {
   explicit DiffusionJob(const DiffusionRequest& request);
 
   std::string unit() const override { return "pictures"; }
-  int64_t steps_per_epoch() const override { return batcher_->batches_per_epoch(); }
-  std::vector<Pass> passes(int64_t step) override;
+  int64_t steps_per_epoch() const override { return schedule_.steps_per_epoch(); }
+  std::vector<Pass> passes(int64_t step) override { return schedule_.passes(step); }
   at::Tensor loss(const Pass& pass, int64_t step) override;
   const std::vector<Trainable>& parameters() const override { return trainee_.parameters; }
   double default_learning_rate() const override { return default_diffusion_rate(trainee_.method); }
@@ -39,7 +40,6 @@ class DiffusionJob : public Job {
   std::vector<std::string> held_out() const;
 
  private:
-  void hold_out();
   int64_t windows() const;
   /// Every text that training may show, or nothing when it cannot be known.
   std::vector<std::string> known_captions() const;
@@ -51,12 +51,12 @@ class DiffusionJob : public Job {
   DiffusionTrainee trainee_;
   TensorCache cache_;
   Latents latents_;
+  PictureSchedule schedule_;
   std::unique_ptr<Latents> validation_latents_;  // of a folder of their own
   std::unique_ptr<TextStates> text_;
   std::unique_ptr<diffusion::DiffusionLoss> loss_;
   std::unique_ptr<PictureSource> source_, validation_source_;
-  std::vector<int64_t> shown_, held_out_;         // places in the sets of source_ and validation_source_
-  std::unique_ptr<data::BucketBatcher> batcher_;  // over shown_; a batch is a step
+  std::vector<int64_t> held_out_;  // places in validation_source_'s set
   double model_shift_ = 1;
   bool trains_text_ = false;
 };

@@ -2,24 +2,14 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/avg_pool2d.h>
-#include <ATen/ops/from_blob.h>
 #include <ATen/ops/isfinite.h>
 
 #include "lowrank/base/error.h"
 #include "lowrank/base/hash.h"
 #include "lowrank/tensor/dtype.h"
+#include "lowrank/train/diffusion/pixels.h"
 
 namespace lowrank::train {
-
-namespace {
-
-/// Bytes [height, width, channels] as float32 [1, channels, height, width] of 0 … 255.
-at::Tensor planes(const std::vector<uint8_t>& bytes, data::Size size, int64_t channels) {
-  const at::Tensor view = at::from_blob(const_cast<uint8_t*>(bytes.data()), {1, size.height, size.width, channels}, at::kByte);
-  return view.to(at::kFloat).permute({0, 3, 1, 2}).contiguous();
-}
-
-}  // namespace
 
 Latents::Latents(const data::ImageSet& set, const data::ImageDataOptions& options, const models::AutoencoderKL& vae, TensorCache& cache)
     : set_(set), options_(options), vae_hash_(sha256_hex(weights_hash(vae) + vae.json().dump())), cache_(cache) {}
@@ -34,7 +24,7 @@ tensor::TensorMap Latents::compute(int64_t picture, bool mirrored, models::Autoe
   const at::NoGradGuard no_grad;
   const auto [shown, mask] = set_.prepare(picture, options_, mirrored);
   const at::Tensor weight = vae.parameters().front();
-  const at::Tensor pixels = planes(shown.rgb, shown.size, 3) / 127.5 - 1;
+  const at::Tensor pixels = to_pixels(shown.rgb, shown.size);
   const auto [mean, logvar] = vae.encode(pixels.to(weight.device(), weight.scalar_type()));
   const at::Tensor deviation = (0.5 * logvar).exp();
   if (!at::isfinite(mean).all().item<bool>() || !at::isfinite(deviation).all().item<bool>()) {

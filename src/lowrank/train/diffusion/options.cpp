@@ -16,7 +16,7 @@ void declare_own(OptionTable& table, DiffusionTrainOptions& options) {
   add("prior-weight", options.prior_weight, "weight of pictures in --prior-images beside the others").range(0, 1000);
   add("clip-skip", options.clip_skip, "layers of the text encoder left out at the end; SDXL has its own").range(0, 11);
   add("prompt-windows", options.prompt_windows, "windows of 75 tokens a caption has; 0: as many as the longest needs").range(0, 8);
-  add("text-encoder-learning-rate", options.text_encoder_learning_rate, "adapt the text encoders too, at this rate; 0: not").range(0, 10);
+  add("text-encoder-learning-rate", options.text_encoder_learning_rate, "train the text encoders too, at this rate; 0: not").range(0, 10);
   add("validation-fraction", options.validation_fraction, "share of the pictures held out to validate on").range(0, 0.9);
   add("validation-images", options.validation_images, "folder of pictures to validate on, in place of a share");
   add("validation-bands", options.validation_bands, "equal parts of the timesteps, each with a loss of its own").range(1, 100);

@@ -1,6 +1,8 @@
 #include "lowrank/train/diffusion/trainee.h"
 
+#include <ATen/core/grad_mode.h>
 #include <algorithm>
+#include <map>
 
 #include "lowrank/adapters/dialects/convert.h"
 #include "lowrank/adapters/dialects/live.h"
@@ -23,6 +25,12 @@ std::vector<std::pair<std::string, torch::nn::Module*>> adaptable(const models::
   std::vector<std::pair<std::string, torch::nn::Module*>> parts = {{"unet", pipeline.unet.get()},
                                                                    {"text_encoder", pipeline.text_encoder.get()}};
   if (pipeline.is_xl()) parts.emplace_back("text_encoder_2", pipeline.text_encoder_2.get());
+  return parts;
+}
+
+std::vector<std::pair<std::string, torch::nn::Module*>> components(const models::Pipeline& pipeline) {
+  auto parts = adaptable(pipeline);
+  parts.emplace_back("vae", pipeline.vae.get());
   return parts;
 }
 
@@ -52,15 +60,30 @@ adapters::AdapterConfig config_for(const DiffusionRequest& request, const std::s
   return config;
 }
 
-void add_adapters(DiffusionTrainee& trainee, const DiffusionRequest& request) {
-  const double text_rate = request.diffusion.text_encoder_learning_rate;
+/// Of the learning rate, by component: the text encoders have their own, 0 when they do not train.
+double share_of(const std::string& component, const DiffusionRequest& request) {
+  if (component == "unet") return 1;
   const double rate = request.options.learning_rate > 0 ? request.options.learning_rate : default_diffusion_rate(request.method);
+  return request.diffusion.text_encoder_learning_rate / rate;
+}
+
+void add_all(DiffusionTrainee& trainee, const DiffusionRequest& request) {
   for (const auto& [component, module] : adaptable(trainee.pipeline)) {
-    if (component != "unet" && text_rate == 0) continue;
+    const double share = share_of(component, request);
+    if (share == 0) continue;
+    for (const auto& parameter : module->named_parameters())
+      trainee.parameters.push_back({component + "." + parameter.key(), parameter.value().requires_grad_(true), share});
+  }
+}
+
+void add_adapters(DiffusionTrainee& trainee, const DiffusionRequest& request) {
+  for (const auto& [component, module] : adaptable(trainee.pipeline)) {
+    const double share = share_of(component, request);
+    if (share == 0) continue;
     trainee.adapters.emplace_back(component, adapters::attach(*module, config_for(request, component), {}));
     const auto& set = trainee.adapters.back().second;
     for (const auto& [name, tensor] : set.parameters()) {
-      trainee.parameters.push_back({component + "." + name, tensor, component == "unet" ? 1 : text_rate / rate});
+      trainee.parameters.push_back({component + "." + name, tensor, share});
     }
   }
 }
@@ -96,8 +119,7 @@ const adapters::Dialect& dialect_for(const DiffusionRequest& request) {
 
 DiffusionTrainee make_trainee(const DiffusionRequest& request) {
   const auto device = tensor::parse_device(request.options.device);
-  const std::string& dtype = request.options.dtype;
-  const at::ScalarType type = dtype != "auto" ? tensor::parse_dtype(dtype) : tensor::prefers_bfloat16(device) ? at::kBFloat16 : at::kFloat;
+  const at::ScalarType type = tensor::compute_dtype(request.options.dtype, device);
   DiffusionTrainee trainee{.method = request.method, .pipeline = models::load_pipeline(request.model, type)};
   models::Pipeline& pipeline = trainee.pipeline;
   for (const auto& [component, module] : adaptable(pipeline)) module->to(device);
@@ -106,11 +128,7 @@ DiffusionTrainee make_trainee(const DiffusionRequest& request) {
   trainee.unet_fingerprint = weights_hash(*pipeline.unet, kSample);
   trainee.layout = layout_of(pipeline, request.model.filename().string());
   if (request.method == "full") {
-    check(request.diffusion.text_encoder_learning_rate == 0, ErrorKind::unsupported, "text-encoder-learning-rate",
-          "expected 0 with method full, which trains the UNet alone");
-    for (const auto& parameter : pipeline.unet->named_parameters()) {
-      trainee.parameters.push_back({"unet." + parameter.key(), parameter.value().requires_grad_(true)});
-    }
+    add_all(trainee, request);
     return trainee;
   }
   add_adapters(trainee, request);
@@ -119,12 +137,26 @@ DiffusionTrainee make_trainee(const DiffusionRequest& request) {
   return trainee;
 }
 
+fs::path save_trained_model(const fs::path& out, const fs::path& base, const std::vector<Trainable>& trained,
+                            const std::function<void(models::Pipeline&)>& change) {
+  const at::NoGradGuard no_grad;
+  models::Pipeline pipeline = models::load_pipeline(base, at::kFloat);
+  std::map<std::string, at::Tensor> stored;
+  for (const auto& [component, module] : components(pipeline)) {
+    for (const auto& parameter : module->named_parameters()) stored[component + "." + parameter.key()] = parameter.value();
+  }
+  for (const Trainable& one : trained) stored.at(one.name).copy_(one.tensor);
+  if (change) change(pipeline);
+  const bool folder = fs::is_directory(base);
+  fs::path target = out / (folder ? "model" : "model.safetensors");
+  (folder ? models::save_diffusers : models::save_checkpoint)(target, pipeline);
+  return target;
+}
+
 fs::path save_result(const fs::path& out, const DiffusionRequest& request, const DiffusionTrainee& trainee, const Json& description) {
   fs::path target;
   if (trainee.method == "full") {
-    target = out / (fs::is_directory(request.model) ? "model" : "model.safetensors");
-    const auto save = fs::is_directory(request.model) ? models::save_diffusers : models::save_checkpoint;
-    save(target, trainee.pipeline);
+    target = save_trained_model(out, request.model, trainee.parameters, {});
   } else {
     const adapters::Dialect& dialect = dialect_for(request);
     adapters::AdapterRecord record = trainee.record();

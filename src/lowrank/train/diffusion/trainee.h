@@ -1,6 +1,8 @@
 // A pipeline with what trains on it.
 #pragma once
 
+#include <functional>
+
 #include "lowrank/adapters/attach.h"
 #include "lowrank/adapters/dialects/dialect.h"
 #include "lowrank/models/diffusion/pipeline.h"
@@ -37,6 +39,12 @@ const adapters::Dialect& dialect_for(const DiffusionRequest& request);
 /// was. The adapter is read back and ΔW of every layer compared before it takes its place. `description` becomes lowrank.json.
 std::filesystem::path save_result(const std::filesystem::path& out, const DiffusionRequest& request, const DiffusionTrainee& trainee,
                                   const Json& description);
+
+/// Writes the whole model below `out` in float32, model/ or model.safetensors as `base` is, and returns the path: `base` with the tensors
+/// of `trained` ("vae.encoder.…") in place of its own, so that what was frozen is written as it was read, whatever dtype it was
+/// used in. `change`, if any, is made last.
+std::filesystem::path save_trained_model(const std::filesystem::path& out, const std::filesystem::path& base,
+                                         const std::vector<Trainable>& trained, const std::function<void(models::Pipeline&)>& change);
 
 /// ss_* of kohya's training record, from the run.
 io::Metadata training_metadata(const DiffusionRequest& request, const Json& result);

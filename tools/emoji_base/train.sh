@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Trains assets/emoji-sd from nothing: a Stable Diffusion model of small size on the Noto emoji, the Halloween ones left out.
+#   tools/emoji_base/train.sh            some hours on two cores; goes on where it was when run again
+# EPOCHS, VAE_EPOCHS: how long the UNet with its text encoder, and the autoencoder, train.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+say() { printf '\033[1m==> %s\033[0m\n' "$*"; }
+
+work=build/emoji_base program=build/lowrank data=build/data/emoji
+tools/bootstrap.sh images
+tools/bootstrap.sh base
+[ -x $program ] || make build
+[ -e $data/about.json ] || python3 tools/data/emoji.py --out $data
+if [ ! -e $work/clip ]; then
+  python3 tools/data/clip_vocabulary.py --merges .venv/lib/python3*/site-packages/open_clip/bpe_simple_vocab_16e6.txt.gz --out $work/clip
+fi
+pictures=(--data $data/noto-base --resolution 64 --bucket false --validation-fraction 0.03 --save-every 120)
+
+say "a model with random weights"
+[ -e $work/new ] || $program create --family stable-diffusion --architecture tools/emoji_base/architecture.json --tokenizer $work/clip \
+  --seed 1 --out $work/new
+
+say "the autoencoder"
+[ -e $work/vae/model ] || $program train --model $work/new --method full --component vae "${pictures[@]}" --out $work/vae --resume \
+  --epochs "${VAE_EPOCHS:-30}" --batch-size 32 --learning-rate 2e-3 --schedule cosine --ema 0.995 --kl-weight 1e-3 --latent-scale measure
+
+say "the UNet and the text encoder"
+[ -e $work/base/model ] || $program train --model $work/vae/model --method full "${pictures[@]}" --out $work/base --resume \
+  --epochs "${EPOCHS:-250}" --batch-size 64 --learning-rate 1e-3 --text-encoder-learning-rate 1e-3 --schedule cosine --ema 0.999 \
+  --min-snr-gamma 5 --caption-dropout 0.1 --shuffle-captions --keep-tokens 1 --tag-dropout 0.3 --validate-every 10
+
+say "in float16"
+[ -e $work/half ] || $program merge --model $work/base/model --dtype float16 --out $work/half
+du -sh $work/half
+say "the model is in $work/half"
