@@ -17,13 +17,17 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
+import diffusers
 import lycoris.kohya
+import peft
 import safetensors.torch
 import torch
 from peft import PeftConfig, inject_adapter_in_model, set_peft_model_state_dict
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "golden"))
-import dialects as golden  # noqa: E402
+import dialect_lycoris  # noqa: E402
+import dialect_models  # noqa: E402
+import dialect_peft  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDENS = ROOT / "tests" / "golden" / "dialects"
@@ -35,7 +39,7 @@ def is_xl(name):
 
 
 def parts_of(name):
-    return golden.xl_parts() if is_xl(name) else golden.sd_parts()
+    return dialect_models.xl_parts() if is_xl(name) else dialect_models.sd_parts()
 
 
 def expected_of(name):
@@ -50,7 +54,7 @@ def is_dora(name):
 def layer_of(parts, key):
     component, path = key.split(".", 1)
     root = parts[component]
-    return root.get_submodule(golden.live(component, path.removeprefix("text_model."), root) if component != "unet" else path)
+    return root.get_submodule(dialect_models.live(component, path.removeprefix("text_model."), root) if component != "unet" else path)
 
 
 def with_weights(parts, effects):
@@ -80,15 +84,15 @@ def gap(ours, theirs):
 
 
 def by_diffusers(name, path):
-    pipeline = golden.xl_pipeline() if is_xl(name) else golden.sd_pipeline()
-    effects = golden.loaded_effects(pipeline, path)
+    pipeline = dialect_models.xl_pipeline() if is_xl(name) else dialect_models.sd_pipeline()
+    effects = dialect_peft.loaded_effects(pipeline, path)
     return effects, outputs({key: getattr(pipeline, key) for key in parts_of(name)})
 
 
 def by_lycoris(name, path):
     parts = parts_of(name)
-    state = golden.lycoris_names(safetensors.torch.load_file(path), parts)
-    lycoris.kohya.LycorisNetworkKohya.apply_preset(golden.PRESET)
+    state = dialect_lycoris.lycoris_names(safetensors.torch.load_file(path), parts)
+    lycoris.kohya.LycorisNetworkKohya.apply_preset(dialect_lycoris.PRESET)
     network, _ = lycoris.kohya.create_network_from_weights(1.0, None, None, parts["text_encoder"], parts["unet"], weights_sd=state)
     return lycoris_facts(parts, network, state)
 
@@ -97,8 +101,8 @@ def by_lycoris_arguments(name, path):
     """The network made from its arguments, then filled: where create_network_from_weights guesses wrong."""
     case = name.removeprefix("lycoris_").removesuffix("_half")
     parts = parts_of(name)
-    network = golden.lycoris_network(parts, golden.LYCORIS[case], golden.lycoris_rank(case))
-    state = golden.lycoris_names(safetensors.torch.load_file(path), parts)
+    network = dialect_lycoris.lycoris_network(parts, dialect_lycoris.LYCORIS[case], dialect_lycoris.lycoris_rank(case))
+    state = dialect_lycoris.lycoris_names(safetensors.torch.load_file(path), parts)
     for module in network.unet_loras + network.text_encoder_loras:
         own = {key.split(".", 1)[1]: value for key, value in state.items() if key.startswith(module.lora_name + ".")}
         result = module.load_state_dict(own, strict=False)
@@ -110,11 +114,11 @@ def lycoris_facts(parts, network, state):
     modules = network.unet_loras + network.text_encoder_loras
     wanted = {key.split(".")[0] for key in state}
     assert {module.lora_name for module in modules} == wanted, "LyCORIS did not take every module"
-    paths = {id(layer): golden.canonical(component, path) for component, root in parts.items() for path, layer in root.named_modules()}
+    paths = {id(layer): dialect_models.canonical(component, path) for component, root in parts.items() for path, layer in root.named_modules()}
     effects = {}
     for module in modules:
         whole = isinstance(module, lycoris.kohya.FullModule)
-        effects[paths[id(module.org_module[0])]] = golden.full_effect(module) if whole else golden.lycoris_effect(module)
+        effects[paths[id(module.org_module[0])]] = dialect_lycoris.full_effect(module) if whole else dialect_lycoris.lycoris_effect(module)
     if not any(isinstance(module, lycoris.kohya.FullModule) for module in modules):
         network.unet_loras, network.text_encoder_loras = [], []
         for module in modules:
@@ -124,7 +128,7 @@ def lycoris_facts(parts, network, state):
 
 
 def parts_like(parts):
-    return golden.xl_parts() if "text_encoder_2" in parts else golden.sd_parts()
+    return dialect_models.xl_parts() if "text_encoder_2" in parts else dialect_models.sd_parts()
 
 
 def by_peft(name, path):
@@ -140,7 +144,7 @@ def by_peft(name, path):
         state = {key.removeprefix("base_model.model.").removeprefix("text_model." if bare else "\0"): value for key, value in state.items()}
         result = set_peft_model_state_dict(root, state)
         assert not result.unexpected_keys, result.unexpected_keys
-        effects.update(golden.peft_effects(component, root))
+        effects.update(dialect_peft.peft_effects(component, root))
     return effects, outputs(parts)
 
 
@@ -213,7 +217,7 @@ def main():
     parser.add_argument("program")
     parser.add_argument("--keep", type=Path)
     args = parser.parse_args()
-    golden.quiet()
+    dialect_models.quiet()
     folder = args.keep or Path(tempfile.mkdtemp())
     folder.mkdir(exist_ok=True, parents=True)
     names = sorted(path.name.removesuffix(".expected.safetensors") for path in GOLDENS.glob("*.expected.safetensors"))
@@ -232,7 +236,7 @@ def main():
                 failures += not ok
                 print(text + (f"; {len(changes)} layers: {changes[0]['what']}" if changes else ""))
     print(f"{compared} comparisons, {failures} failures; {left} not compared for limits of the reader, {refused} conversions refused; "
-          f"diffusers {golden.diffusers.__version__}, lycoris-lora {version('lycoris-lora')}, peft {golden.peft.__version__}")
+          f"diffusers {diffusers.__version__}, lycoris-lora {version('lycoris-lora')}, peft {peft.__version__}")
     sys.exit(1 if failures else 0)
 
 

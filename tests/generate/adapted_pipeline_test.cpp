@@ -9,6 +9,7 @@
 #include "support/temp_dir.h"
 #include "tiny.h"
 
+#include "lowrank/adapters/dialects/base_weights.h"
 #include "lowrank/generate/sampling.h"
 
 namespace lowrank::generate {
@@ -33,6 +34,27 @@ class Adapted : public ::testing::Test {
   models::Pipeline pipeline_ = test::tiny_pipeline("sd15");
   const at::Tensor base_ = picture_of(pipeline_);
 };
+
+class EveryKind : public ::testing::TestWithParam<const char*> {};
+INSTANTIATE_TEST_SUITE_P(Kinds, EveryKind, ::testing::Values("sd15", "sdxl"), [](const auto& i) { return std::string(i.param); });
+
+TEST_P(EveryKind, ACheckpointHasTheLayersAndWeightsOfItsFolder) {
+  const lowrank::test::TempDir folder;
+  const models::Pipeline pipeline = test::tiny_pipeline(GetParam());
+  models::save_diffusers(folder / "model", pipeline);
+  models::save_checkpoint(folder / "model.safetensors", pipeline);
+  const adapters::BaseWeights ours(folder / "model"), original(folder / "model.safetensors");
+  EXPECT_EQ(original.layout().modules.size(), ours.layout().modules.size());
+  for (const auto& module : ours.layout().modules) {
+    const std::string name = module.component + "." + module.path;
+    const auto* found = original.layout().find(module.component, module.path);
+    ASSERT_NE(found, nullptr) << name;
+    EXPECT_EQ(std::tie(found->out, found->columns, found->kernel), std::tie(module.out, module.columns, module.kernel)) << name;
+    const adapters::ModuleRecord layer{module.component, module.path, {}};
+    EXPECT_TRUE(at::equal(original.weight(layer), ours.weight(layer))) << name;
+  }
+  EXPECT_EQ(layout_of(pipeline).modules.size(), ours.layout().modules.size());
+}
 
 class EveryMethod : public Adapted, public ::testing::WithParamInterface<const char*> {};
 INSTANTIATE_TEST_SUITE_P(Methods, EveryMethod, ::testing::Values("lora", "dora", "lokr"),

@@ -47,6 +47,20 @@ TEST(LdmNames, MapModulesAsWell) {
   }
 }
 
+TEST(LdmNames, TellHowBlocksAreNumbered) {
+  const std::vector<std::string> ours = {"conv_in",
+                                         "down_blocks.0.resnets.0.norm1",
+                                         "down_blocks.1.resnets.2.norm1",
+                                         "up_blocks.0.resnets.5.norm1",
+                                         "up_blocks.2.attentions.0.norm",
+                                         "mid_block.resnets.1.norm1"};
+  EXPECT_EQ(ldm_numbering(ours).layers, 3);
+  EXPECT_EQ(ldm_numbering(ours).up_attends, (std::vector{false, false, true}));
+  const auto layers = [](const std::vector<std::string>& names) { return original_numbering(names).layers; };
+  EXPECT_EQ(layers({"input_blocks.0.0.weight", "input_blocks.8.0.op.weight", "input_blocks.4.0.op.weight"}), 3);
+  EXPECT_EQ(layers({"input_blocks.0.0.weight", "input_blocks.2.0.in_layers.0.weight"}), 2);  // one level: nothing shrinks
+}
+
 TEST(LdmNames, KnowNoOtherNames) {
   const LdmUNet unet{.layers = 1, .up_attends = {true, false}};
   for (const char* name :

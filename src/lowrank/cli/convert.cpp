@@ -27,7 +27,10 @@ void declare(OptionTable& table, ConvertOptions& options) {
   for (const auto* dialect : adapters::dialects()) names.push_back(fmt::format("{} ({})", dialect->name(), dialect->title()));
   table.add("to", options.to, fmt::format("the naming to write: {}", fmt::join(names, ", "))).group("Adapter");
   table.add("out", options.out, "file to write, or for peft a folder that does not exist yet").group("Adapter");
-  table.add("model", options.model, "diffusers folder of the base model: names and sizes of its layers, weights for DoRA").group("Model");
+  table
+      .add("model", options.model,
+           "base model, a diffusers folder or an original checkpoint: names and sizes of its layers, weights for DoRA")
+      .group("Model");
   table.add("component", options.component, "which part of a pipeline a PEFT folder is for, as in unet").group("Adapter");
   table.add("title", options.title, "modelspec.title [the file's name]").group("Adapter");
   table.add("approximate", options.approximate, "rank of the nearest LoRA for layers that cannot be said exactly; 0 refuses them")

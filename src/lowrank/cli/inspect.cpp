@@ -237,7 +237,8 @@ void add_inspect(CLI::App& app) {
   auto state = std::make_shared<State>();
   auto command = std::make_shared<Command>(app, "inspect", "what an adapter, model or tensor file is, and what would not load",
                                            "lowrank inspect run/adapter --model MODEL");
-  state->table.add("model", state->options.model, "base model folder: shows scale and size of every layer's update").group("Model");
+  state->table.add("model", state->options.model, "base model: scale and size of every layer's update, and whether an image adapter fits")
+      .group("Model");
   command->describe(state->table);
   command->positional("path", state->path, "adapter folder, model folder or .safetensors file");
   command->on_run([command, state] {

@@ -121,6 +121,8 @@ int run(const SampleVerb& options, const Json& resolved, bool json) {
   const ImageSession session = open_image_session(options.model, dtype);
   generate::merge_adapters(session.pipeline, /*all=*/dtype == at::kFloat);
   const generate::PromptEncoder encoder(session.pipeline, options.tokenizer, {options.clip_skip, options.long_prompts == "chunk"});
+  encoder.refuse_long(options.negative);  // all that can be known before the first picture
+  for (const Job& job : jobs) encoder.refuse_long(job.prompt);
   generate::Infotext info = infotext_of(options, session);
   make_folder(options.out);
   write_file_atomic(fs::path(options.out) / "sample.json", format_json(resolved));

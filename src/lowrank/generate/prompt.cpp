@@ -61,13 +61,16 @@ int64_t PromptEncoder::chunks(const std::string& prompt) const {
   return std::max<int64_t>(1, (tokens(prompt) + chunk_tokens() - 1) / chunk_tokens());
 }
 
-void PromptEncoder::refuse_long(const Part& part, const std::string& prompt, const std::vector<int32_t>& ids) const {
+void PromptEncoder::refuse_long(const std::string& prompt) const {
   const auto kept = static_cast<std::ptrdiff_t>(chunk_tokens());
-  if (options_.chunk_long || static_cast<std::ptrdiff_t>(ids.size()) <= kept) return;
-  const std::string rest = part.tokenizer.decode({ids.begin() + kept, ids.end()});
-  fail(ErrorKind::invalid_argument, "prompt",
-       fmt::format("expected at most {} tokens, got {} in '{}': no room for '{}'", kept, ids.size(), prompt, rest),
-       "--long-prompts chunk encodes it in pieces");
+  for (const Part& part : parts_) {
+    const std::vector<int32_t> ids = ids_of(part, prompt);
+    if (options_.chunk_long || std::ssize(ids) <= kept) continue;
+    const std::string rest = part.tokenizer.decode({ids.begin() + kept, ids.end()});
+    fail(ErrorKind::invalid_argument, "prompt",
+         fmt::format("expected at most {} tokens, got {} in '{}': no room for '{}'", kept, ids.size(), prompt, rest),
+         "--long-prompts chunk encodes it in pieces");
+  }
 }
 
 // [start, up to 75 tokens, end, padding] a chunk.
@@ -85,15 +88,14 @@ at::Tensor PromptEncoder::chunked(const Part& part, const std::vector<int32_t>& 
 }
 
 TextConditions PromptEncoder::encode(const std::string& prompt, int64_t chunks) const {
+  refuse_long(prompt);
   const at::NoGradGuard no_grad;
   TextConditions out;
   std::vector<at::Tensor> states;
   const bool xl = parts_.size() == 2;
   for (const Part& part : parts_) {
-    const std::vector<int32_t> ids = ids_of(part, prompt);
-    refuse_long(part, prompt, ids);
     const bool pool = xl && &part == &parts_.back();
-    const at::Tensor rows = chunked(part, ids, chunks).to(part.model->parameters().front().device());
+    const at::Tensor rows = chunked(part, ids_of(part, prompt), chunks).to(part.model->parameters().front().device());
     const auto [found, pooled] = part.model->forward(rows, options_.clip_skip + (xl ? 1 : 0), /*final_norm=*/!xl, pool);
     states.push_back(found.reshape({1, -1, found.size(2)}));
     if (pool) out.pooled = pooled.slice(0, 0, 1);

@@ -43,8 +43,10 @@ class PromptEncoder {
   int64_t tokens(const std::string& prompt) const;
   int64_t chunk_tokens() const;  // 75
   int64_t chunks(const std::string& prompt) const;
+  /// Error{invalid_argument} for a prompt that is too long and must not be chunked.
+  void refuse_long(const std::string& prompt) const;
 
-  /// In `chunks` chunks, at least those of the prompt. Error{invalid_argument} for a prompt that is too long and must not be chunked.
+  /// In `chunks` chunks, at least those of the prompt. Throws what refuse_long throws.
   TextConditions encode(const std::string& prompt, int64_t chunks) const;
   /// Both in as many chunks. An empty negative prompt of SDXL is zeros where the pipeline says force_zeros_for_empty_prompt.
   Conditions encode(const std::string& prompt, const std::string& negative) const;
@@ -58,7 +60,6 @@ class PromptEncoder {
   Part make_part(models::ClipTextModel& model, const std::filesystem::path& folder, std::optional<std::string> pad) const;
   std::vector<int32_t> ids_of(const Part& part, const std::string& prompt) const;
   at::Tensor chunked(const Part& part, const std::vector<int32_t>& ids, int64_t chunks) const;
-  void refuse_long(const Part& part, const std::string& prompt, const std::vector<int32_t>& ids) const;
 
   std::vector<Part> parts_;
   PromptOptions options_;

@@ -11,7 +11,7 @@ namespace lowrank::models {
 
 namespace {
 
-using io::LdmPart;
+using io::LdmPart, io::third_of;
 
 bool is_float(io::DType dtype) {
   return dtype == io::DType::f64 || dtype == io::DType::f32 || dtype == io::DType::f16 || dtype == io::DType::bf16;
@@ -22,23 +22,12 @@ bool is_finite(const at::Tensor& tensor) {
   return std::isfinite(at::sum(tensor).item<double>()) || at::isfinite(tensor).all().item<bool>();
 }
 
-int64_t third_of(LdmPart part) {
-  return part == LdmPart::first_third ? 0 : part == LdmPart::second_third ? 1 : part == LdmPart::last_third ? 2 : -1;
-}
-
 /// The shape of the stored tensor that holds a parameter of this shape.
 std::vector<int64_t> stored_shape(std::vector<int64_t> shape, LdmPart part) {
   if (part == LdmPart::pointwise) shape.insert(shape.end(), {1, 1});
   if (part == LdmPart::transposed) std::swap(shape.front(), shape.back());
   if (third_of(part) >= 0) shape.front() *= 3;
   return shape;
-}
-
-at::Tensor part_of(const at::Tensor& stored, LdmPart part) {
-  if (part == LdmPart::pointwise) return stored.flatten(1);
-  if (part == LdmPart::transposed) return stored.t().contiguous();
-  if (third_of(part) >= 0) return stored.chunk(3, 0)[static_cast<size_t>(third_of(part))].clone();
-  return stored;
 }
 
 }  // namespace
@@ -53,7 +42,7 @@ std::optional<std::string> put(at::Tensor& parameter, const io::TensorView& view
   if (!is_float(view.dtype)) {
     return fmt::format("tensor '{}': expected F64, F32, F16 or BF16, got {}", view.name, io::to_string(view.dtype));
   }
-  const at::Tensor value = part_of(tensor::to_tensor(view), part);
+  const at::Tensor value = tensor::to_tensor(view, part);
   if (!is_finite(value)) return fmt::format("tensor '{}' holds NaN or infinity", view.name);
   parameter.set_data(value.to(dtype));
   return std::nullopt;

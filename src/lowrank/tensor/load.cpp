@@ -17,6 +17,14 @@ at::Tensor to_tensor(const io::TensorView& view) {
   return result;
 }
 
+at::Tensor to_tensor(const io::TensorView& view, io::LdmPart part) {
+  const at::Tensor stored = to_tensor(view);
+  if (part == io::LdmPart::pointwise) return stored.flatten(1);
+  if (part == io::LdmPart::transposed) return stored.t().contiguous();
+  if (const int third = io::third_of(part); third >= 0) return stored.chunk(3, 0)[static_cast<size_t>(third)].clone();
+  return stored;
+}
+
 void save_tensors(const std::filesystem::path& path, const TensorMap& tensors, const io::Metadata& metadata) {
   std::vector<at::Tensor> alive;
   std::vector<io::TensorOut> out;

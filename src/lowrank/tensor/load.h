@@ -7,12 +7,15 @@
 #include <string>
 #include <vector>
 
+#include "lowrank/io/names/ldm.h"
 #include "lowrank/io/tensor_file.h"
 
 namespace lowrank::tensor {
 
 /// A CPU copy of the stored tensor; dtype and shape as stored.
 at::Tensor to_tensor(const io::TensorView& view);
+/// What of it a parameter of a diffusers model is.
+at::Tensor to_tensor(const io::TensorView& view, io::LdmPart part);
 
 /// Named tensors, sorted by name.
 using TensorMap = std::map<std::string, at::Tensor>;

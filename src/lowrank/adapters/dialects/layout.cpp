@@ -226,9 +226,11 @@ void check_fit(const AdapterRecord& record, const ModelLayout& layout, std::stri
   for (const auto& name : found.absent) problems.add(fmt::format("{}: {} has no such layer", name, layout.title));
   for (const auto& sentence : found.misshapen) problems.add(sentence);
   const bool xl = other == nullptr && family_of(record) == Family::sdxl;  // of another size, or a small copy of it
+  const bool image = std::ranges::any_of(record.modules, [](const auto& module) { return !module.component.empty(); });
   problems.raise_if_any(other != nullptr && other != &layout ? fmt::format("this adapter was made for {}", other->title)
                         : xl                                 ? "this adapter has layers that only SDXL has"
-                                                             : "the adapter was made for another model");
+                        : image                              ? "the adapter was made for another model"
+                                : "the adapter is for no part of an image model: for a language model or a vision transformer, perhaps");
 }
 
 }  // namespace lowrank::adapters

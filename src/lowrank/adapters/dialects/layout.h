@@ -41,10 +41,7 @@ std::vector<KnownModule> clip_modules(const std::string& component, int layers, 
 const ModelLayout& sd15_layout();
 const ModelLayout& sdxl_layout();
 
-/// The sgm name of a UNet path: "down_blocks.1.attentions.0.proj_in" → "input_blocks.4.1.proj_in". `layers` is the number of ResNet
-/// blocks of a down block; `attention_above` whether the up block of an upsampler has attention.
-std::string original_unet_name(const std::string& path, int layers, bool attention_above);
-/// The same with both read off the layout's own names.
+/// The original (sgm) names of the layout's UNet paths, numbered as the layout's own names say; a path without one is its own.
 std::map<std::string, std::string> original_unet_names(const ModelLayout& layout);  // path → name
 
 /// From "_"-joined names, diffusers' or sgm's, with or without CLIP's "text_model.", to layers. Ambiguous names are an

@@ -230,7 +230,11 @@ void check_tensors(const PeftFolder& folder, const Expected& expected) {
 
 PeftFolder read_peft(const std::filesystem::path& folder) {
   const auto path = folder / "adapter_config.json";
-  check(std::filesystem::exists(path), ErrorKind::io, folder.string(), "expected a folder with adapter_config.json, found none");
+  if (!std::filesystem::exists(path)) {
+    const bool file = std::filesystem::is_regular_file(folder);
+    fail(ErrorKind::io, folder.string(), fmt::format("expected a folder with adapter_config.json, found {}", file ? "a file" : "none"),
+         file ? "adapters in single files are those of image models" : "");
+  }
   auto [config, context] = parse_peft_config(read_json(path), path.string());
   PeftFolder result{folder, config, config, std::move(context), read_tensors(folder)};
   read_notes(result);

@@ -28,8 +28,9 @@ struct Listing {
 
 std::string without_ending(const std::string& name) { return fs::path(name).replace_extension().generic_string(); }
 
-Listing list_files(const fs::path& root, const ImageDataOptions& options, const char* option) {
-  check(fs::is_directory(root), ErrorKind::invalid_argument, option, "expected a folder, got '{}'", root.string());
+Listing list_files(const fs::path& root, const ImageDataOptions& options) {
+  check(fs::is_directory(root), ErrorKind::invalid_argument, root.string(), "expected a folder, got {}",
+        fs::exists(root) ? "a file" : "nothing");
   Listing listing{root, {}, {}, {}, false};
   const auto& endings = options.caption_extensions;
   const bool has_mask_folder = !options.masks.empty() && options.masks != "alpha";
@@ -216,8 +217,8 @@ void find_orphan_masks(const ImageDataOptions& options, ImageFolder& out, Proble
 ImageFolder scan_folder(const ImageDataOptions& options) {
   ImageFolder out;
   Problems problems(ErrorKind::file_format, options.images);
-  Scan(list_files(options.images, options, "images"), options, out, problems).run(false);
-  if (!options.prior_images.empty()) Scan(list_files(options.prior_images, options, "prior-images"), options, out, problems).run(true);
+  Scan(list_files(options.images, options), options, out, problems).run(false);
+  if (!options.prior_images.empty()) Scan(list_files(options.prior_images, options), options, out, problems).run(true);
   find_orphan_masks(options, out, problems);
   problems.raise_if_any("mend the folder; or see --missing-captions, --missing-masks and --orphans");
   return out;

@@ -40,7 +40,7 @@ Reading read_one(const ImageSample& sample, const ReadOptions& options) {
     reading.mask_hash = Sha256().update(mask.bytes()).hex();
     reading.has_mask = true;
   } catch (const Error& error) {
-    reading.error = fmt::format("{}: {}", error.where(), error.problem());
+    reading.error = fmt::format("{}: {}{}", error.where(), error.problem(), error.hint().empty() ? "" : "; " + error.hint());
   }
   return reading;
 }

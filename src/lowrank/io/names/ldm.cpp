@@ -1,5 +1,6 @@
 #include "lowrank/io/names/ldm.h"
 
+#include <algorithm>
 #include <charconv>
 #include <fmt/format.h>
 #include <initializer_list>
@@ -93,6 +94,32 @@ std::string diffusers_unet_layer(std::string_view block, int64_t layer, std::str
 }
 
 }  // namespace
+
+LdmUNet ldm_numbering(std::span<const std::string> names) {
+  LdmUNet unet{.layers = 1, .up_attends = {}};
+  for (const std::string_view name : names) {
+    std::string_view rest = name;
+    if (cut(rest, "down_blocks")) {
+      if (const auto layer = cut(rest, "resnets")) unet.layers = std::max(unet.layers, *layer + 1);
+    } else if (const auto block = cut(rest, "up_blocks")) {
+      const auto at = static_cast<size_t>(*block);
+      if (at >= unet.up_attends.size()) unet.up_attends.resize(at + 1);
+      if (cut(rest, "attentions")) unet.up_attends[at] = true;
+    }
+  }
+  return unet;
+}
+
+LdmUNet original_numbering(std::span<const std::string> names) {
+  int64_t first_op = 0, last = 1;  // the layers of a block, then its "op"; the last block has none
+  for (const std::string_view name : names) {
+    std::string_view rest = name, after;
+    const int64_t at = cut(rest, "input_blocks").value_or(0);
+    if (has_start(rest, "0.op", after) && (first_op == 0 || at < first_op)) first_op = at;
+    last = std::max(last, at);
+  }
+  return {.layers = first_op > 0 ? first_op - 1 : last, .up_attends = {}};
+}
 
 std::string ldm_unet_name(std::string_view name, const LdmUNet& unet) {
   if (const std::string top = to_ldm(name, kUNetTops); !top.empty()) return top;

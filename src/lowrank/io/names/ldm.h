@@ -5,11 +5,17 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace lowrank::io {
+
+/// Where a checkpoint keeps its parts; SD 1.x has one text encoder, SDXL two.
+inline constexpr std::string_view kLdmUNet = "model.diffusion_model.", kLdmVae = "first_stage_model.",
+                                  kLdmText = "cond_stage_model.transformer.", kLdmTextXl = "conditioner.embedders.0.transformer.",
+                                  kLdmTextXl2 = "conditioner.embedders.1.model.";
 
 /// What of the original tensor a parameter is.
 enum class LdmPart {
@@ -21,6 +27,12 @@ enum class LdmPart {
   last_third,
 };
 
+/// 0, 1 or 2 for a third, else -1.
+constexpr int third_of(LdmPart part) {
+  const int third = static_cast<int>(part) - static_cast<int>(LdmPart::first_third);
+  return third < 0 ? -1 : third;
+}
+
 struct LdmTensor {
   std::string name;
   LdmPart part = LdmPart::whole;
@@ -31,6 +43,11 @@ struct LdmUNet {
   int64_t layers = 2;            // residual layers of a down block
   std::vector<bool> up_attends;  // whether up block i has transformers
 };
+
+/// The numbering of a UNet whose modules or parameters these are, in diffusers' names.
+LdmUNet ldm_numbering(std::span<const std::string> names);
+/// The same from the original names, which say nothing of `up_attends`: enough for diffusers_unet_name.
+LdmUNet original_numbering(std::span<const std::string> names);
 
 /// "down_blocks.0.resnets.0.norm1.weight" → "input_blocks.1.0.in_layers.0.weight"; "" for a name that no such UNet has.
 std::string ldm_unet_name(std::string_view name, const LdmUNet& unet);

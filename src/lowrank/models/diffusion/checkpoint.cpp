@@ -11,8 +11,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* kConfigsKey = "lowrank.configs";  // metadata: what save_checkpoint's model is
-constexpr std::string_view kUNet = "model.diffusion_model.", kVae = "first_stage_model.", kText = "cond_stage_model.transformer.",
-                           kText1 = "conditioner.embedders.0.transformer.", kText2 = "conditioner.embedders.1.model.";
+using io::kLdmUNet, io::kLdmVae, io::kLdmText, io::kLdmTextXl, io::kLdmTextXl2;
 
 /// EMA copies, the noise schedule's buffers, the loss of the VAE's training, and CLIP's temperature.
 bool is_unneeded(std::string_view name) {
@@ -26,8 +25,8 @@ bool is_unneeded(std::string_view name) {
 std::string key_of(const std::string& name) {
   if (is_unneeded(name)) return "";
   // Some programs write CLIP's encoder without its "text_model.".
-  if (name.starts_with(kText) && !name.substr(kText.size()).starts_with("text_model.")) {
-    return fmt::format("{}text_model.{}", kText, name.substr(kText.size()));
+  if (name.starts_with(kLdmText) && !name.substr(kLdmText.size()).starts_with("text_model.")) {
+    return fmt::format("{}text_model.{}", kLdmText, name.substr(kLdmText.size()));
   }
   return name;
 }
@@ -47,14 +46,14 @@ void each_component(const Pipeline& pipeline, const std::string& where, Action&&
     return tensor;
   };
   action(*pipeline.unet, [&, unet = numbering(pipeline.unet->config(), where)](const std::string& name) {
-    return with(kUNet, {io::ldm_unet_name(name, unet)});
+    return with(kLdmUNet, {io::ldm_unet_name(name, unet)});
   });
   action(*pipeline.vae, [&, blocks = static_cast<int64_t>(pipeline.vae->config().channels.size())](const std::string& name) {
-    return with(kVae, io::ldm_vae_name(name, blocks));
+    return with(kLdmVae, io::ldm_vae_name(name, blocks));
   });
-  action(*pipeline.text_encoder, [&](const std::string& name) { return with(pipeline.is_xl() ? kText1 : kText, {name}); });
+  action(*pipeline.text_encoder, [&](const std::string& name) { return with(pipeline.is_xl() ? kLdmTextXl : kLdmText, {name}); });
   if (!pipeline.is_xl()) return;
-  action(*pipeline.text_encoder_2, [&](const std::string& name) { return with(kText2, io::open_clip_name(name)); });
+  action(*pipeline.text_encoder_2, [&](const std::string& name) { return with(kLdmTextXl2, io::open_clip_name(name)); });
 }
 
 /// Configurations for a file: those in its metadata, else SD1.5's or SDXL's by the names of its tensors.
@@ -65,10 +64,10 @@ Json configs_for(const io::TensorFile& file, const std::string& where) {
   const auto has = [&](std::string_view prefix) {
     return std::ranges::any_of(file.tensors(), [&](const io::TensorView& view) { return view.name.starts_with(prefix); });
   };
-  const bool sdxl = has(kUNet) && has(kText1) && has(kText2), sd15 = has(kUNet) && has(kText);
+  const bool sdxl = has(kLdmUNet) && has(kLdmTextXl) && has(kLdmTextXl2), sd15 = has(kLdmUNet) && has(kLdmText);
   const bool lora = has("lora_unet_") || has("unet.");
   check(sdxl || sd15, ErrorKind::unsupported, where,
-        "expected an original checkpoint of SD1.5 (tensors '{}…', '{}…') or SDXL ('{}…'), got {}", kUNet, kText, kText2,
+        "expected an original checkpoint of SD1.5 (tensors '{}…', '{}…') or SDXL ('{}…'), got {}", kLdmUNet, kLdmText, kLdmTextXl2,
         lora                     ? "an adapter's file"
         : file.tensors().empty() ? "no tensors"
                                  : fmt::format("tensors like '{}'", file.tensors().front().name));

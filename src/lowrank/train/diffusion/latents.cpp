@@ -41,7 +41,10 @@ tensor::TensorMap Latents::compute(int64_t picture, bool mirrored, models::Autoe
 void Latents::encode(models::AutoencoderKL& vae, const ProgressSink& progress, const StopToken* stop) {
   const int64_t ways = options_.flip ? 2 : 1, total = set_.size() * ways;
   for (int64_t i = 0; i < total; ++i) {
-    if (stop != nullptr && stop->requested()) fail(ErrorKind::cancelled, "latents", "stopped by the user");
+    if (stop != nullptr && stop->requested()) {
+      fail(ErrorKind::cancelled, "latents", fmt::format("stopped by the user after {} of {} pictures", i, total),
+           "they are kept: the same command goes on from there");
+    }
     const int64_t picture = i / ways;
     const bool mirrored = i % ways == 1;
     cache_.get(key(picture, mirrored), [&] { return compute(picture, mirrored, vae); });
