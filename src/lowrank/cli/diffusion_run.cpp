@@ -80,7 +80,16 @@ train::MetricSink validation_lines(ProgressLine& line) {
   };
 }
 
-void print_summary(const train::RunResult& result) {
+void refuse_idle_sample_flags(const OptionTable& table, const train::SampleGridOptions& options) {
+  if (!options.prompts.empty() || !options.prompt_file.empty()) return;
+  for (const Option& option : table.options()) {
+    if (option.group() != "Samples" || option.origin() == "built-in") continue;
+    fail(ErrorKind::invalid_argument, "--" + option.name(), "expected prompts to draw, got none",
+         "give --sample-prompt or --sample-prompts");
+  }
+}
+
+void print_summary(const train::RunResult& result, const train::DiffusionRequest& request) {
   std::cout << fmt::format("{} after {} steps: {} parameters trained in {}, {:.2f} pictures/s, peak memory {}\n",
                            train::to_string(result.outcome), count_text(result.steps), count_text(result.trained_parameters),
                            duration_text(result.seconds), result.units_per_second, bytes_text(result.peak_bytes));
@@ -88,6 +97,9 @@ void print_summary(const train::RunResult& result) {
     const auto& best = result.validations[static_cast<size_t>(result.best)];
     std::cout << fmt::format("best validation loss {:.5f} at step {}\n", best.loss, best.step);
   }
+  const Json cut = result.notes.value("cut_captions", Json::array());
+  if (!cut.empty()) std::cout << fmt::format("cut captions: {}, named in lowrank.json\n", cut.size());
+  if (request.diffusion.samples.is_on()) std::cout << fmt::format("samples {}\n", (request.out / "samples/index.html").string());
   std::cout << fmt::format("saved {}\n", result.saved.string());
 }
 
@@ -118,6 +130,7 @@ std::unique_ptr<PreparedDiffusion> prepare_diffusion(Command& command, Diffusion
   OptionTable table;
   declare_run(table, options);
   command.apply(table);
+  refuse_idle_sample_flags(table, options.diffusion.samples);
   set_adapter(command, options, request);
   command.finish(fmt::format("method '{}' on an image model", options.method));
   check(!options.diffusion.pictures.images.empty(), ErrorKind::invalid_argument, "--data", "expected a folder of pictures, got none");
@@ -128,6 +141,7 @@ std::unique_ptr<PreparedDiffusion> prepare_diffusion(Command& command, Diffusion
   request.options = options.train;
   request.diffusion = options.diffusion;
   request.tokens = load_tokens(options);
+  request.tokenizer = options.tokenizer;
   prepared->pictures = read_pictures(options.diffusion.pictures, options, request.tokens.front(), progress);
   request.pictures = &prepared->pictures;
   if (options.diffusion.validation_images.empty()) return prepared;
@@ -153,7 +167,9 @@ int train_diffusion(Command& command, bool resume) {
   request.stop = &interrupt_token();
   const auto folder = train::open_folder(request);
   train::DiffusionJob job(request);
-  write_file_atomic(request.out / "data_report.json", format_json(prepared->pictures.report.to_json()));
+  Json report = prepared->pictures.report.to_json();
+  report.update(job.notes());
+  write_file_atomic(request.out / "data_report.json", format_json(report));
   data::write_png(request.out / "pictures.png", data::contact_sheet(prepared->pictures, request.diffusion.pictures, {}).picture);
   const train::RunResult result = train::run(job, request, folder.get());
   line.clear();
@@ -164,7 +180,7 @@ int train_diffusion(Command& command, bool resume) {
   if (command.json()) {
     std::cout << format_json(result.to_json());
   } else {
-    print_summary(result);
+    print_summary(result, request);
   }
   return 0;
 }
@@ -175,7 +191,9 @@ int plan_diffusion(Command& command) {
   const auto prepared = prepare_diffusion(command, options, line.sink());
   line.clear();
   train::DiffusionJob job(prepared->request);
-  return print_plan(command, train::plan_memory(job), prepared->pictures.report.to_json(), prepared->pictures.report.to_text());
+  Json report = prepared->pictures.report.to_json();
+  report.update(job.notes());
+  return print_plan(command, train::plan_memory(job), report, prepared->pictures.report.to_text());
 }
 
 }  // namespace lowrank::cli

@@ -184,7 +184,15 @@ AutoencoderKL::AutoencoderKL(const Json& config, const std::string& where)
     post_quant_ = register_module("post_quant_conv", std::make_shared<nn::Conv2d>(convolution(latents, latents, 1)));
 }
 
+void AutoencoderKL::release_encoder() {
+  unregister_module("encoder");
+  if (quant_) unregister_module("quant_conv");
+  encoder_.reset();
+  quant_.reset();
+}
+
 LatentMoments AutoencoderKL::encode(const at::Tensor& pictures, const nn::RowKeys* keys) {
+  check(encoder_ != nullptr, ErrorKind::internal, "autoencoder", "the encoder was let go of");
   check(pictures.dim() == 4 && pictures.size(1) == config_.in && pictures.size(2) % shrink() == 0 && pictures.size(3) % shrink() == 0,
         ErrorKind::shape, "autoencoder", "expected pictures [B, {}, H, W] with H and W multiples of {}, got {}", config_.in, shrink(),
         tensor::shape_text(pictures.sizes()));
