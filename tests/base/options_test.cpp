@@ -68,6 +68,14 @@ TEST(Options, EmptyNumberListReadsNumbersFromText) {
   EXPECT_EQ(layers, (std::vector<int64_t>{4, 5}));
 }
 
+TEST(Options, LinesMayHoldCommas) {
+  std::vector<std::string> prompts;
+  OptionTable table;
+  table.add("prompt", prompts, "sentences").lines();
+  table.at("prompt", "--").set_text("a, b\nc", "--prompt");
+  EXPECT_EQ(prompts, (std::vector<std::string>{"a, b", "c"}));
+}
+
 TEST(Options, ResolvedIsSorted) {
   Settings s;
   EXPECT_EQ(table_for(s).resolved().dump(), R"({"bias":"none","learning-rate":0.0001,"rank":16,"rslora":false,"target-modules":[]})");

@@ -4,6 +4,7 @@
 Usage: diffusion_test.py <path of the program> <path of lowrank_tiny_pipeline> [unittest arguments]
 """
 import json
+import re
 import signal
 import struct
 import subprocess
@@ -26,6 +27,12 @@ def run(*arguments, status=0):
 def metadata(path):
     data = Path(path).read_bytes()
     return json.loads(data[8:8 + struct.unpack("<Q", data[:8])[0]])["__metadata__"]
+
+
+def pixels(path):
+    """A PNG's packed pixels: equal for equal pictures of this program."""
+    data = Path(path).read_bytes()
+    return data[data.index(b"IDAT"):]
 
 
 class Diffusion(unittest.TestCase):
@@ -86,6 +93,28 @@ class Diffusion(unittest.TestCase):
         self.assertIn("unfinished run", run(*arguments, status=INVALID).stderr)
         self.assertIn("'epochs' was 400 and is 2 now", run(*arguments[:-1], 2, "--resume", status=INVALID).stderr)
 
+    def test_draws_samples_while_it_trains(self):
+        (self.tmp / "prompts.txt").write_text("# held out\nnaïve 🎃\n")
+        flags = ("--sample-every", 4, "--sample-steps", 2, "--sample-seed", 3, "--sample-cfg", 4.5, "--sample-negative", "dark")
+        done = self.train("drawn", "--epochs", 2, "--sample-prompt", "a photograph, dark", "--sample-prompt", "disc 3",
+                          "--sample-prompts", self.tmp / "prompts.txt", *flags)
+        samples = self.tmp / "drawn/samples"
+        self.assertIn(f"samples {samples}/index.html", done.stdout)
+        pictures = [f"{step:06}-{prompt:02}.png" for step in (0, 4, 8, 10) for prompt in range(3)]
+        self.assertEqual(sorted(path.name for path in samples.iterdir()), [*pictures, "index.html", "samples.json"])
+        links = re.findall('href="([^"]+)"><img src="([^"]+)"', (samples / "index.html").read_text())
+        self.assertEqual(sorted(links), [(name, name) for name in pictures])
+        self.assertIn("naïve 🎃\nNegative prompt: dark\nSteps: 2, ".encode(), (samples / "000004-02.png").read_bytes())
+        # The base's pictures are those of `lowrank sample`, which takes the same flags.
+        run("sample", "--model", self.tmp / "model", "--prompt", "a photograph, dark", *(str(flag).replace("--sample-", "--") for flag in flags[2:]),
+            "--width", 16, "--height", 16, "--device", "cpu", "--dtype", "float32", "--out", self.tmp / "base")
+        self.assertEqual(pixels(samples / "000000-00.png"), pixels(self.tmp / "base/00000-3.png"))
+        self.assertNotEqual(pixels(samples / "000010-00.png"), pixels(self.tmp / "base/00000-3.png"))
+        self.train("plain", "--epochs", 2)
+        values = [(self.tmp / name / "adapter.safetensors").read_bytes()[-4096:] for name in ("drawn", "plain")]
+        self.assertEqual(values[0], values[1])
+        self.assertIn("[--sample-every] expected prompts", self.train("bad", "--sample-every", 5, status=INVALID).stderr)
+
     def test_plan_names_what_a_run_would_need(self):
         plan = json.loads(run("plan", "--model", self.tmp / "model", "--data", self.tmp / "pictures", *SMALL, "--json").stdout)
         self.assertTrue(plan["fits"])
@@ -124,6 +153,20 @@ class Diffusion(unittest.TestCase):
                                                         status=INVALID).stderr)
         self.assertIn("expected full", run("train", "--model", self.tmp / "new", "--component", "vae", "--data", self.tmp / "pictures",
                                            "--out", self.tmp / "no", status=INVALID).stderr)
+
+    def test_captions_beyond_the_windows_are_named(self):
+        (self.tmp / "pictures/p1.txt").write_text("a " * 80)
+        try:
+            done = self.train("cut", "--max-steps", 1, "--prompt-windows", 1)
+            self.assertIn("p1.png (82 tokens); cut after 77", done.stderr)
+            self.assertIn("warning: captions: tokens after the first 77 are cut in the captions of p1.png (82 tokens)", done.stderr)
+            self.assertIn("cut captions: 1", done.stdout)
+            cut = [json.loads((self.tmp / "cut" / name).read_text())["cut_captions"] for name in ("lowrank.json", "result.json", "data_report.json")]
+            self.assertEqual(cut, [[{"limit": 77, "name": "p1.png", "tokens": 82.0}]] * 3)
+            self.assertIn("p1.png", self.train("no", "--prompt-windows", 1, "--long-prompts", "error", status=FORMAT).stderr)
+            self.assertNotIn("cut", self.train("whole", "--max-steps", 1).stdout)
+        finally:
+            (self.tmp / "pictures/p1.txt").write_text("disc 1")
 
     def test_refuses_what_makes_no_sense(self):
         self.assertIn("--label-column does not apply", self.train("bad", "--label-column", "x", status=INVALID).stderr)

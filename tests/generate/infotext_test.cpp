@@ -35,10 +35,10 @@ TEST(Infotext, IsWhatA1111Reads) {
             "a pumpkin, orange <lora:style:0.8> <lora:ink:1>\nNegative prompt: dark\n"
             "Steps: 20, Sampler: Euler a, Schedule type: Automatic, CFG scale: 7.5, Seed: 12, Size: 512x768, Model hash: 0123456789, "
             "Model: base, Clip skip: 2, Lora hashes: \"style: aaaaaaaaaaaa, ink: bbbbbbbbbbbb\", Version: lowrank 1.2");
-  info.adapters.clear(), info.negative.clear(), info.clip_skip = 0, info.model = "a: b", info.karras = true;
+  info.adapters.clear(), info.negative.clear(), info.clip_skip = 0, info.model = "a: b", info.karras = true, info.training_step = 0;
   EXPECT_EQ(to_string(info),
             "a pumpkin, orange\nSteps: 20, Sampler: Euler a, Schedule type: Karras, CFG scale: 7.5, Seed: 12, Size: 512x768, "
-            "Model hash: 0123456789, Model: \"a: b\", Version: lowrank 1.2");
+            "Model hash: 0123456789, Model: \"a: b\", Training step: 0, Version: lowrank 1.2");
 }
 
 TEST(Hashes, AreA1111s) {

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "support/expect_error.h"
+#include "support/temp_dir.h"
 #include "tiny.h"
 
 namespace lowrank::generate {
@@ -55,6 +56,15 @@ TEST_P(Sampling, PicturesAreThePipelines) {
     const at::Tensor latents = denoise(pipeline_, *sampler, conditions, one.at("cfg"), expected_.at("latents"), seeds);
     EXPECT_LT(gap(decode(pipeline_, latents), expected_.at("picture" + std::to_string(i))), 1e-3);
   }
+}
+
+TEST(Prompts, AreTheLinesOfAFile) {
+  const lowrank::test::TempDir folder;
+  const auto file = folder / "prompts.txt";
+  std::ofstream(file) << "# two\na, b \r\n\n   \nc #1";
+  EXPECT_EQ(read_prompts(file), (std::vector<std::string>{"a, b", "c #1"}));
+  std::ofstream(file) << "# none\n";
+  EXPECT_LOWRANK_ERROR(read_prompts(file), ErrorKind::invalid_argument, "expected a prompt a line");
 }
 
 TEST_P(Sampling, APictureIsItsSeedsAloneAndInABatch) {

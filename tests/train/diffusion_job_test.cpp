@@ -3,72 +3,18 @@
 
 #include "support/expect_close.h"
 #include "support/expect_error.h"
-#include "support/temp_dir.h"
-#include "train/tiny_pipeline.h"
+#include "train/diffusion_run.h"
 
 #include "lowrank/adapters/dialects/convert.h"
 #include "lowrank/adapters/dialects/live.h"
-#include "lowrank/train/diffusion/job.h"
-#include "lowrank/train/trainer.h"
 
 namespace lowrank::train {
 
 namespace {
 
 namespace fs = std::filesystem;
-
-class DiffusionTraining : public ::testing::Test {
- protected:
-  DiffusionTraining() {
-    use("sd15");
-    test::write_tiny_pictures(folder_ / "pictures", 10);
-    read_pictures();
-  }
-
-  void use(const std::string& kind) {
-    model_ = folder_ / kind;
-    models::save_diffusers(model_, test::tiny_pipeline(kind));
-  }
-  void read_pictures() {
-    request_pictures_ = test::tiny_picture_options(folder_ / "pictures");
-    set_ = data::read_image_set(request_pictures_);
-  }
-
-  DiffusionRequest request(const std::string& out, const std::string& method = "lora") {
-    DiffusionRequest request;
-    request.options = {.learning_rate = 0.01, .epochs = 2, .batch_size = 2, .dtype = "float32", .device = "cpu"};
-    request.out = out.empty() ? fs::path() : folder_ / out;
-    request.model = model_;
-    request.method = method;
-    if (method != "full") {
-      request.adapter = adapters::make_config(method);
-      request.adapter->rank = 2;
-      request.adapter->alpha = 2;
-      request.adapter->target_modules = default_targets();
-    }
-    request.diffusion.pictures = request_pictures_;
-    request.diffusion.cache = folder_ / "cache";  // all runs of a test share it
-    request.tokens = {test::letter_tokens()};
-    request.pictures = &set_;
-    return request;
-  }
-  RunResult train(const DiffusionRequest& request) {
-    const auto folder = open_folder(request);
-    DiffusionJob job(request);
-    return run(job, request, folder.get());
-  }
-
-  test::TempDir folder_;
-  fs::path model_;
-  data::ImageDataOptions request_pictures_;
-  data::ImageSet set_;
-};
-
-at::Tensor flat(const fs::path& file) {
-  std::vector<at::Tensor> parts;
-  for (const auto& [name, value] : tensor::load_tensors(file)) parts.push_back(value.flatten());
-  return at::cat(parts);
-}
+using DiffusionTraining = test::DiffusionRun;
+using test::flat;
 
 TEST_F(DiffusionTraining, AStepIsTheSameHoweverItIsCut) {
   request_pictures_.flip = true;
@@ -320,6 +266,10 @@ TEST_F(DiffusionTraining, FullTrainingSavesAModelThatLoads) {
   const auto before = models::load_pipeline(model_, at::kFloat), after = models::load_pipeline(result.saved, at::kFloat);
   EXPECT_FALSE(at::equal(before.unet->parameters().front(), after.unet->parameters().front()));
   EXPECT_TRUE(at::equal(before.vae->parameters().front(), after.vae->parameters().front()));
+  auto other = request("v", "full");
+  other.options.max_steps = 1;
+  other.diffusion.diffusion.prediction_type = "v_prediction";
+  EXPECT_EQ(models::load_pipeline(train(other).saved, at::kFloat).scheduler.at("prediction_type"), "v_prediction");
 }
 
 TEST_F(DiffusionTraining, FullTrainingTakesTheTextEncoderAlongAtItsOwnRate) {

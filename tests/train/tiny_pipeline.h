@@ -31,12 +31,30 @@ inline Json tiny_pipeline_configs(const std::string& kind) {
   return configs;
 }
 
-inline models::Pipeline tiny_pipeline(const std::string& kind) {
-  models::Pipeline pipeline = models::make_pipeline(tiny_pipeline_configs(kind), kind, at::kFloat);
+inline models::Pipeline tiny_pipeline(const std::string& kind, const Json& configs) {
+  models::Pipeline pipeline = models::make_pipeline(configs, kind, at::kFloat);
   fill_fixed(*pipeline.unet);
   fill_fixed(*pipeline.vae);
   fill_fixed(*pipeline.text_encoder);
   if (pipeline.is_xl()) fill_fixed(*pipeline.text_encoder_2);
+  return pipeline;
+}
+
+inline models::Pipeline tiny_pipeline(const std::string& kind) { return tiny_pipeline(kind, tiny_pipeline_configs(kind)); }
+
+/// A folder with text encoders for the words of tests/golden/text/clip_files, which is its tokenizer.
+inline models::Pipeline save_tiny_model(const std::filesystem::path& folder, const std::string& kind) {
+  const auto tokenizer = std::filesystem::path(LOWRANK_SOURCE_DIR) / "tests/golden/text/clip_files";
+  Json configs = tiny_pipeline_configs(kind);
+  for (const char* encoder : {"text_encoder", "text_encoder_2"}) {
+    if (!configs.contains(encoder)) continue;
+    configs[encoder]["vocab_size"] = read_json(tokenizer / "vocab.json").size();
+    configs[encoder]["max_position_embeddings"] = 77;
+    configs[encoder]["eos_token_id"] = 2;  // the largest id, as Stable Diffusion 1.5 has it
+  }
+  models::Pipeline pipeline = tiny_pipeline(kind, configs);
+  models::save_diffusers(folder, pipeline);
+  std::filesystem::copy(tokenizer, folder / "tokenizer");
   return pipeline;
 }
 

@@ -25,12 +25,12 @@ Json number_from(std::string_view text) {
   return std::string(text);
 }
 
-std::vector<std::string> split_commas(std::string_view text) {
+std::vector<std::string> split(std::string_view text, char separator) {
   std::vector<std::string> parts;
   while (!text.empty()) {
-    const size_t comma = text.find(',');
-    if (comma != 0) parts.emplace_back(text.substr(0, comma));
-    text = comma == std::string_view::npos ? std::string_view() : text.substr(comma + 1);
+    const size_t end = text.find(separator);
+    if (end != 0) parts.emplace_back(text.substr(0, end));
+    text = end == std::string_view::npos ? std::string_view() : text.substr(end + 1);
   }
   return parts;
 }
@@ -123,7 +123,7 @@ void Option::set_text(std::string_view text, std::string_view origin) {
   }
   if (is_list_) {
     Json list = Json::array();
-    for (const auto& part : split_commas(text)) list.push_back(holds_numbers_ ? number_from(part) : Json(part));
+    for (const auto& part : split(text, separator_)) list.push_back(holds_numbers_ ? number_from(part) : Json(part));
     return set(list, origin);
   }
   set(default_.is_number() ? number_from(text) : Json(std::string(text)), origin);

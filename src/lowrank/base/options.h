@@ -26,12 +26,15 @@ class Option {
   Option& range(double low, double high);            // inclusive, numbers only
   Option& choices(std::vector<std::string> values);  // text only
   Option& group(std::string title) { return group_ = std::move(title), *this; }
+  /// A list of sentences, which may hold commas: text is split at line ends instead.
+  Option& lines() { return separator_ = '\n', *this; }
 
   const std::string& name() const { return name_; }
   const std::string& help() const { return help_; }
   const std::string& group() const { return group_; }
   bool is_flag() const { return is_flag_; }  // a bool: may be given without a value
   bool is_list() const { return is_list_; }
+  char separator() const { return separator_; }  // of a list's items in text
   const Json& default_value() const { return default_; }
   std::string limits() const;                            // "0 to 1", "one of a, b", or ""
   const std::string& origin() const { return origin_; }  // "built-in", or who set it last
@@ -39,7 +42,7 @@ class Option {
   Json value() const { return get_(); }
   /// Throws Error{invalid_argument} naming option, origin, what was expected and what came.
   void set(const Json& value, std::string_view origin);
-  /// From the command line: numbers and booleans are read from their text, lists split at commas.
+  /// From the command line: numbers and booleans are read from their text, lists split at the separator.
   void set_text(std::string_view text, std::string_view origin);
 
  private:
@@ -49,6 +52,7 @@ class Option {
   std::string name_, help_, group_, origin_ = "built-in";
   Json default_;
   bool is_flag_ = false, is_list_ = false, holds_numbers_ = false;
+  char separator_ = ',';
   double low_ = -std::numeric_limits<double>::infinity(), high_ = std::numeric_limits<double>::infinity();
   std::vector<std::string> choices_;
   std::function<Json()> get_;

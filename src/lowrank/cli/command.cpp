@@ -40,9 +40,10 @@ void Command::describe(const OptionTable& table) {
     std::string& target = flags_[option.name()];
     CLI::Option* flag = app_->add_option("--" + option.name(), target, help_of(option));
     flag->group(option.group().empty() ? "General" : option.group());
-    flag->type_name(option.is_flag() ? "" : option.is_list() ? "A,B,…" : option.default_value().is_number() ? "N" : "TEXT");
+    const bool is_list = option.is_list() && option.separator() == ',';
+    flag->type_name(option.is_flag() ? "" : is_list ? "A,B,…" : option.default_value().is_number() ? "N" : "TEXT");
     if (option.is_flag()) flag->expected(0, 1);
-    if (option.is_list()) flag->join(',');  // a list may also be given flag by flag
+    if (option.is_list()) flag->join(option.separator());  // a list may also be given flag by flag
     registered_[option.name()] = flag;
   }
 }

@@ -71,6 +71,15 @@ data::ImageSet read_pictures(data::ImageDataOptions options, const DiffusionRunO
   return data::read_image_set(options, counter, progress);
 }
 
+void refuse_idle_sample_flags(const OptionTable& table, const train::SampleGridOptions& options) {
+  if (!options.prompts.empty() || !options.prompt_file.empty()) return;
+  for (const Option& option : table.options()) {
+    if (option.group() != "Samples" || option.origin() == "built-in") continue;
+    fail(ErrorKind::invalid_argument, "--" + option.name(), "expected prompts to draw, got none",
+         "give --sample-prompt or --sample-prompts");
+  }
+}
+
 }  // namespace
 
 train::MetricSink picture_validation_lines(ProgressLine& line) {
@@ -88,7 +97,7 @@ train::MetricSink picture_validation_lines(ProgressLine& line) {
   };
 }
 
-int finish_picture_run(const Command& command, const train::RunResult& result) {
+int finish_picture_run(const Command& command, const train::RunResult& result, const fs::path& samples) {
   if (result.outcome == train::Outcome::cancelled) {
     std::cerr << fmt::format("stopped after step {}; the same command with --resume goes on from there\n", result.steps);
     return exit_status(ErrorKind::cancelled);
@@ -104,6 +113,9 @@ int finish_picture_run(const Command& command, const train::RunResult& result) {
     const auto& best = result.validations[static_cast<size_t>(result.best)];
     std::cout << fmt::format("best validation loss {:.5f} at step {}\n", best.loss, best.step);
   }
+  const Json cut = result.notes.value("cut_captions", Json::array());
+  if (!cut.empty()) std::cout << fmt::format("cut captions: {}, named in lowrank.json\n", cut.size());
+  if (!samples.empty()) std::cout << fmt::format("samples {}\n", samples.string());
   std::cout << fmt::format("saved {}\n", result.saved.string());
   return 0;
 }
@@ -134,6 +146,7 @@ std::unique_ptr<PreparedDiffusion> prepare_diffusion(Command& command, Diffusion
   OptionTable table;
   declare_run(table, options);
   command.apply(table);
+  refuse_idle_sample_flags(table, options.diffusion.samples);
   set_adapter(command, options, request);
   command.finish(fmt::format("method '{}' on an image model", options.method));
   check(!options.diffusion.pictures.images.empty(), ErrorKind::invalid_argument, "--data", "expected a folder of pictures, got none");
@@ -144,6 +157,7 @@ std::unique_ptr<PreparedDiffusion> prepare_diffusion(Command& command, Diffusion
   request.options = options.train;
   request.diffusion = options.diffusion;
   request.tokens = load_tokens(options);
+  request.tokenizer = options.tokenizer;
   prepared->pictures = read_pictures(options.diffusion.pictures, options, request.tokens.front(), progress);
   request.pictures = &prepared->pictures;
   if (options.diffusion.validation_images.empty()) return prepared;
@@ -170,11 +184,13 @@ int train_diffusion(Command& command, bool resume) {
   request.stop = &interrupt_token();
   const auto folder = train::open_folder(request);
   train::DiffusionJob job(request);
-  write_file_atomic(request.out / "data_report.json", format_json(prepared->pictures.report.to_json()));
+  Json report = prepared->pictures.report.to_json();
+  report.update(job.notes());
+  write_file_atomic(request.out / "data_report.json", format_json(report));
   data::write_png(request.out / "pictures.png", data::contact_sheet(prepared->pictures, request.diffusion.pictures, {}).picture);
   const train::RunResult result = train::run(job, request, folder.get());
   line.clear();
-  return finish_picture_run(command, result);
+  return finish_picture_run(command, result, request.diffusion.samples.is_on() ? request.out / "samples/index.html" : fs::path());
 }
 
 int plan_diffusion(Command& command) {
@@ -183,7 +199,9 @@ int plan_diffusion(Command& command) {
   const auto prepared = prepare_diffusion(command, options, line.sink());
   line.clear();
   train::DiffusionJob job(prepared->request);
-  return print_plan(command, train::plan_memory(job), prepared->pictures.report.to_json(), prepared->pictures.report.to_text());
+  Json report = prepared->pictures.report.to_json();
+  report.update(job.notes());
+  return print_plan(command, train::plan_memory(job), report, prepared->pictures.report.to_text());
 }
 
 }  // namespace lowrank::cli

@@ -1,6 +1,7 @@
 // Training an image model's adapter, as the command line has it: model, pictures, method with its adapter options, training.
 #pragma once
 
+#include <filesystem>
 #include <memory>
 #include <string>
 
@@ -41,7 +42,7 @@ int plan_diffusion(Command& command);
 /// One line a validation, in the log and on the terminal.
 train::MetricSink picture_validation_lines(ProgressLine& line);
 
-/// Prints how a run ended: exit status.
-int finish_picture_run(const Command& command, const train::RunResult& result);
+/// Prints how a run ended: exit status. `samples`: the page of what was drawn on the way, if any.
+int finish_picture_run(const Command& command, const train::RunResult& result, const std::filesystem::path& samples = {});
 
 }  // namespace lowrank::cli

@@ -37,14 +37,22 @@ int print_plan(const Command& command, const train::MemoryPlan& plan, const Json
     return fits ? 0 : exit_status(ErrorKind::out_of_memory);
   }
   std::cout << report_text;
-  const auto row = [](std::string_view name, const std::string& value) { std::cout << fmt::format("  {:<26}{:>10}\n", name, value); };
+  const auto row = [](std::string_view name, const std::string& value) { std::cout << fmt::format("  {:<34}{:>10}\n", name, value); };
   std::cout << "Memory\n";
   row("program and weights", bytes_text(plan.process));
   row("gradients and optimiser", bytes_text(plan.optimiser));
-  row(fmt::format("a batch of {} {}", count_text(plan.batch_units), plan.unit), bytes_text(plan.activations));
+  for (const auto& phase : plan.phases) {
+    const bool is_batch = phase.remedy.empty();
+    const std::string name = is_batch ? fmt::format("{}, {} {} a batch", phase.name, count_text(plan.batch_units), plan.unit) : phase.name;
+    row(name, bytes_text(phase.activations));
+    if (phase.released > 0) row("  after letting go of", bytes_text(phase.released));
+  }
   row("peak", bytes_text(plan.peak()));
   row("available", bytes_text(available));
-  std::cout << (fits ? "It fits.\n" : "It does not fit: lower --batch-size and raise --gradient-accumulation, which changes no result.\n");
+  const std::string remedy = plan.phases.empty() || plan.phases.front().remedy.empty()
+                                 ? "lower --batch-size and raise --gradient-accumulation, which changes no result"
+                                 : plan.phases.front().remedy;
+  std::cout << (fits ? "It fits.\n" : fmt::format("It does not fit: {}.\n", remedy));
   return fits ? 0 : exit_status(ErrorKind::out_of_memory);
 }
 

@@ -43,15 +43,7 @@ std::vector<std::string> prompts_of(const SampleVerb& options) {
   check(options.prompt.empty() || options.prompts.empty(), ErrorKind::invalid_argument, "sample",
         "expected --prompt or --prompts, got both");
   if (options.prompts.empty()) return {options.prompt};
-  std::vector<std::string> lines;
-  const std::string text = read_file(options.prompts);
-  for (size_t begin = 0; begin < text.size();) {
-    const size_t end = std::min(text.find('\n', begin), text.size());
-    if (end > begin) lines.push_back(text.substr(begin, end - begin));
-    begin = end + 1;
-  }
-  check(!lines.empty(), ErrorKind::invalid_argument, options.prompts, "expected a prompt a line, got an empty file");
-  return lines;
+  return generate::read_prompts(options.prompts);
 }
 
 /// Picture i of a prompt has seed + i, so that it can be made again alone.
@@ -69,26 +61,9 @@ std::vector<Job> jobs_of(const SampleVerb& options) {
 }
 
 generate::Infotext infotext_of(const SampleVerb& options, const ImageSession& session) {
-  const auto config = diffusion::with_options(
-      diffusion::parse_scheduler_config(session.pipeline.scheduler, options.model.model, options.sample.sampler.sampler),
-      options.sample.sampler);
-  const auto [height, width] = generate::picture_size(session.pipeline, options.sample);
-  const fs::path model(options.model.model);
-  generate::Infotext info{.prompt = {},
-                          .negative = options.negative,
-                          .steps = options.sample.sampler.steps,
-                          .width = width,
-                          .height = height,
-                          .clip_skip = options.clip_skip,
-                          .sampler = generate::a1111_sampler(config.sampler),
-                          .karras = config.karras,
-                          .cfg = options.sample.cfg,
-                          .seed = 0,
-                          .model = (model.has_filename() ? model : model.parent_path()).stem().string(),
-                          .model_hash = generate::model_hash(model),
-                          .adapters = {},
-                          .adapter_hashes = {},
-                          .version = LOWRANK_VERSION};
+  generate::Infotext info = generate::describe_sampling(session.pipeline, options.model.model, options.sample);
+  info.negative = options.negative;
+  info.clip_skip = options.clip_skip;
   for (const auto& one : session.adapters) {
     info.adapters.push_back(one.use);
     info.adapter_hashes.push_back(generate::adapter_hash(one.use.path));
@@ -165,7 +140,7 @@ void declare_sample(OptionTable& table, SampleVerb& options) {
   declare(table, options.model);
   table.add("tokenizer", options.tokenizer, "folder of CLIP's tokenizer; needed for a single checkpoint, which holds none").group("Model");
   table.add("prompt", options.prompt, "what to draw").group("Prompt");
-  table.add("prompts", options.prompts, "file with a prompt a line, in place of --prompt").group("Prompt");
+  table.add("prompts", options.prompts, "file with a prompt a line, # before a comment, in place of --prompt").group("Prompt");
   table.add("negative", options.negative, "what to keep away from").group("Prompt");
   table.add("long-prompts", options.long_prompts, "prompts over 75 tokens: in pieces that are joined, or an error")
       .choices({"chunk", "refuse"})

@@ -31,6 +31,27 @@ std::string quoted(const std::string& text) { return text.find_first_of(",\n:") 
 
 }  // namespace
 
+Infotext describe_sampling(const models::Pipeline& pipeline, const fs::path& model, const SampleOptions& options) {
+  const auto config = diffusion::with_options(
+      diffusion::parse_scheduler_config(pipeline.scheduler, model.string(), options.sampler.sampler), options.sampler);
+  const auto [height, width] = picture_size(pipeline, options);
+  return {.prompt = {},
+          .negative = {},
+          .steps = options.sampler.steps,
+          .width = width,
+          .height = height,
+          .clip_skip = 0,
+          .sampler = a1111_sampler(config.sampler),
+          .karras = config.karras,
+          .cfg = options.cfg,
+          .seed = 0,
+          .model = (model.has_filename() ? model : model.parent_path()).stem().string(),
+          .model_hash = model_hash(model),
+          .adapters = {},
+          .adapter_hashes = {},
+          .version = LOWRANK_VERSION};
+}
+
 std::string a1111_sampler(const std::string& sampler) {
   if (sampler == "euler_ancestral") return "Euler a";
   return std::string(diffusion::sampler_named(sampler).title);
@@ -49,6 +70,7 @@ std::string to_string(const Infotext& info) {
   if (!info.model_hash.empty()) text += fmt::format(", Model hash: {}, Model: {}", info.model_hash, quoted(info.model));
   if (info.clip_skip > 0) text += fmt::format(", Clip skip: {}", info.clip_skip + 1);
   if (!hashes.empty()) text += fmt::format(", Lora hashes: {}", Json(hashes).dump());
+  if (info.training_step >= 0) text += fmt::format(", Training step: {}", info.training_step);
   return text + fmt::format(", Version: lowrank {}", info.version);
 }
 

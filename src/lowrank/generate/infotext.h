@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "lowrank/diffusion/scheduler_config.h"
 #include "lowrank/generate/adapted_pipeline.h"
+#include "lowrank/generate/sampling.h"
 
 namespace lowrank::generate {
 
@@ -22,8 +22,12 @@ struct Infotext {
   std::string model, model_hash;
   std::vector<AdapterUse> adapters;
   std::vector<std::string> adapter_hashes;  // one an adapter
+  int64_t training_step = -1;               // of a picture that was drawn while training
   std::string version;                      // of the program
 };
+
+/// What pictures drawn alike share; prompt, seed and adapters are the caller's. Throws what picture_size and sampler_for throw.
+Infotext describe_sampling(const models::Pipeline& pipeline, const std::filesystem::path& model, const SampleOptions& options);
 
 /// Prompt with "<lora:name:weight>" for every adapter, "Negative prompt: …", then "Steps: 20, Sampler: Euler a, …".
 std::string to_string(const Infotext& infotext);

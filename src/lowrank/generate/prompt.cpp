@@ -5,12 +5,28 @@
 #include <ATen/ops/full.h>
 #include <ATen/ops/zeros_like.h>
 #include <algorithm>
+#include <cctype>
 
 #include "lowrank/base/error.h"
+#include "lowrank/base/file.h"
 
 namespace lowrank::generate {
 
 namespace fs = std::filesystem;
+
+std::vector<std::string> read_prompts(const fs::path& file) {
+  std::vector<std::string> prompts;
+  const std::string text = read_file(file);
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find('\n', begin), text.size());
+    std::string line = text.substr(begin, end - begin);
+    while (!line.empty() && std::isspace(static_cast<unsigned char>(line.back())) != 0) line.pop_back();
+    if (!line.empty() && line.front() != '#') prompts.push_back(line);
+    begin = end + 1;
+  }
+  check(!prompts.empty(), ErrorKind::invalid_argument, file.string(), "expected a prompt a line, got an empty file");
+  return prompts;
+}
 
 PromptEncoder::PromptEncoder(const models::Pipeline& pipeline, const fs::path& tokenizers, const PromptOptions& options)
     : options_(options) {

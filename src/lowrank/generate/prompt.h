@@ -32,6 +32,10 @@ struct Conditions {
   TextConditions positive, negative;
 };
 
+/// The prompts of a text file, one a line; blank lines and those that begin with # are left out. Throws what read_file throws, and
+/// Error{invalid_argument} when none is left.
+std::vector<std::string> read_prompts(const std::filesystem::path& file);
+
 class PromptEncoder {
  public:
   /// Tokenizers are read from `tokenizers`: a folder with tokenizer/ and tokenizer_2/ in it (empty: the pipeline's own), or one tokenizer

@@ -35,7 +35,7 @@ at::Tensor rows(const at::Tensor& negative, const at::Tensor& positive, int64_t 
 
 models::AddedConditions added_conditions(const models::Pipeline& pipeline, const Conditions& conditions, const at::Tensor& latents,
                                          bool guided) {
-  if (!pipeline.is_xl()) return {};
+  if (pipeline.unet->config().added_width == 0) return {};
   const int64_t shrink = pipeline.vae->shrink();
   const auto height = static_cast<float>(latents.size(2) * shrink), width = static_cast<float>(latents.size(3) * shrink);
   const at::Tensor ids = at::tensor({height, width, 0.F, 0.F, height, width}).unsqueeze(0).to(latents.device());

@@ -75,10 +75,6 @@ std::string rate(double learning_rate) {
   return fmt::format("{:.3g}e{}", learning_rate / std::pow(10.0, exponent), exponent);
 }
 
-std::string escape_html(std::string_view text) {
-  return replace_each(text, "&<>\"'", [](char letter) { return fmt::format("&#{};", static_cast<int>(letter)); });
-}
-
 std::string escape_markdown(std::string_view text) {
   return replace_each(text, "\\|<>*_`[]#~\n\r", [](char letter) {
     return letter == '\n' || letter == '\r' ? std::string(" ") : letter == '<' ? "&lt;" : std::string("\\") + letter;

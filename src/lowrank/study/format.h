@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 
+#include "lowrank/base/html.h"
 #include "lowrank/study/statistics.h"
 
 namespace lowrank::study {
@@ -19,8 +20,6 @@ std::string bytes(double value);  // decimal units
 std::string duration(double seconds);
 std::string rate(double learning_rate);  // 0.0005 -> "5e-4"
 
-/// & < > " ' as entities: safe in text and in quoted attributes.
-std::string escape_html(std::string_view text);
 /// Safe in a Markdown paragraph and in a table cell: the marks of Markdown escaped, line ends as spaces.
 std::string escape_markdown(std::string_view text);
 /// Safe inside <script>: '<' as \u003c.

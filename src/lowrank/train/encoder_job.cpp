@@ -108,7 +108,8 @@ std::vector<int64_t> EncoderJob::largest_pass() const {
 }
 
 Probe EncoderJob::probe_of(const data::Dataset& rows, std::vector<int64_t> places, bool has_gradients) {
-  Probe probe{.rows = static_cast<int64_t>(places.size()), .has_gradients = has_gradients};
+  Probe probe{
+      .phase = has_gradients ? "training" : "validation", .rows = static_cast<int64_t>(places.size()), .has_gradients = has_gradients};
   const auto first = [places = std::move(places)](int64_t n) { return std::span(places).first(static_cast<size_t>(n)); };
   probe.units = [this, &rows, first](int64_t n) { return units_of(rows, first(n)); };
   if (has_gradients) {

@@ -22,12 +22,16 @@ struct Pass {
   int64_t units = 0;           // Job::unit() of them
 };
 
-/// A forward pass that may need most memory. It can be run over its first rows alone, and what those need tells what all will.
+/// Work that may need most memory. It can be run over its first rows alone, and what those need tells what all will.
 struct Probe {
+  std::string phase = "training";              // of the run that it stands for
   int64_t rows = 0;                            // of the whole pass
   std::function<int64_t(int64_t rows)> units;  // in the first `rows`: what memory grows with
   std::function<void(int64_t rows)> run;       // loss and, under gradients, backward; empty: it needs nothing worth measuring
   bool has_gradients = false;
+  int64_t released = 0;         // bytes held now that were let go of before
+  bool is_preparation = false;  // before prepare() has kept anything
+  std::string remedy;           // when it does not fit; empty: smaller batches
 };
 
 class Job {
@@ -48,9 +52,9 @@ class Job {
   /// When the user names none.
   virtual double default_learning_rate() const = 0;
 
-  /// For the memory plan: the largest training pass, then the largest of validation. May leave gradients behind.
+  /// For the memory plan: the largest training pass, then the largest of every other phase. May leave gradients behind.
   virtual std::vector<Probe> probes() = 0;
-  /// Bytes that prepare() will keep.
+  /// Bytes that prepare() will keep for training and validation.
   virtual int64_t prepared_bytes() const { return 0; }
   /// What is computed once, after the plan was found to fit and before the first step.
   virtual void prepare(const ProgressSink& /*progress*/) {}
@@ -62,6 +66,14 @@ class Job {
   /// Of Validation::score, higher being better; "" before the first validation, and for a job with a loss alone.
   virtual std::string score_name() const = 0;
 
+  /// Steps between calls of draw_samples(), which comes before the first step and after the last too; 0: never.
+  virtual int64_t sample_interval() const { return 0; }
+  /// Shows what the present parameters do and changes nothing: training goes on as if it had not been called. Called without gradients,
+  /// and after a stop perhaps again for the same step. Error{cancelled} when stopped.
+  virtual void draw_samples(int64_t /*step*/, bool /*last*/, const StopToken* /*stop*/, const ProgressSink& /*progress*/) {}
+
+  /// Facts for result.json beside the run's figures, such as what of the data was not used.
+  virtual Json notes() const { return Json::object(); }
   /// A flat object of what decides the numbers besides the options and the layout of what trains: models, data, method.
   /// A run is resumed only by an equal one.
   virtual Json identity() const = 0;

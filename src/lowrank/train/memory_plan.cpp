@@ -29,6 +29,7 @@ class AllocationMeter : public c10::MemoryReportingInfoBase {
 int64_t extrapolated(const Probe& probe) {
   const at::AutoGradMode gradients(probe.has_gradients);
   const auto measured = [&](int64_t rows) { return static_cast<double>(peak_allocation([&] { probe.run(rows); })); };
+  if (probe.rows == 1 && !probe.has_gradients) return static_cast<int64_t>(measured(1));
   measured(1);  // makes the gradients, which belong to the optimiser's share
   const int64_t small = (probe.rows + 7) / 8, large = (probe.rows + 1) / 2;
   const auto x0 = static_cast<double>(probe.units(small)), x1 = static_cast<double>(probe.units(large));
@@ -36,6 +37,8 @@ int64_t extrapolated(const Probe& probe) {
   const double slope = x1 > x0 ? (y1 - y0) / (x1 - x0) : y1 / x1;
   return static_cast<int64_t>(y1 + slope * (static_cast<double>(probe.units(probe.rows)) - x1));
 }
+
+int64_t holes_of(int64_t activations) { return activations * 3 / 10; }
 
 std::string megabytes(int64_t bytes) { return fmt::format("{} MB", (bytes + (1 << 20) - 1) >> 20); }
 
@@ -53,14 +56,18 @@ MemoryPlan plan_memory(Job& job) {
   const Probe& batch = probes.front();
   MemoryPlan plan{.batch_units = batch.units(batch.rows), .batch_rows = batch.rows, .unit = job.unit()};
   for (const Probe& probe : probes) {
-    if (probe.run) plan.activations = std::max(plan.activations, extrapolated(probe));
+    const int64_t kept = probe.is_preparation ? 0 : job.prepared_bytes();
+    plan.phases.push_back({probe.phase, probe.released, kept + (probe.run ? extrapolated(probe) : 0), probe.remedy});
   }
-  plan.activations += job.prepared_bytes();
+  std::ranges::stable_sort(plan.phases, std::greater(), [&](const MemoryPhase& phase) { return plan.peak_of(phase); });
+  plan.activations = plan.phases.front().activations;
+  plan.released = plan.phases.front().released;
   for (const Trainable& parameter : job.parameters()) {
-    plan.optimiser += 4 * 4 * parameter.tensor.numel();
+    const auto size = static_cast<int64_t>(parameter.tensor.element_size());
+    plan.optimiser += (4 * 4 + (size < 4 ? 4 + size : 0)) * parameter.tensor.numel();  // narrow: its original and its own gradient too
     parameter.tensor.mutable_grad() = at::Tensor();
   }
-  plan.holes = plan.activations * 3 / 10;
+  plan.holes = holes_of(plan.activations);
   tensor::return_free_memory();
   plan.process = tensor::resident_bytes();
   return plan;
@@ -71,24 +78,35 @@ void keep_to(const MemoryPlan& plan) {
 }
 
 void require_memory(const MemoryPlan& plan, int64_t available, const TrainOptions& options) {
-  const int64_t batch = plan.activations + plan.holes, needed = plan.optimiser + batch;
+  const int64_t batch = plan.activations + plan.holes, needed = plan.peak() - plan.process;
   if (needed <= available) return;
-  const int64_t spare = available - plan.optimiser;
+  const bool is_batch = plan.phases.empty() || plan.phases.front().remedy.empty();
+  const int64_t spare = available + plan.released - plan.optimiser;
   const int64_t fitting = spare <= 0 ? 0 : plan.batch_rows * spare / std::max<int64_t>(1, batch);
   std::string hint = "train fewer modules or at a lower rank, or close other programs";
-  if (fitting >= 1) {
+  if (!is_batch) {
+    hint = plan.phases.front().remedy;
+  } else if (fitting >= 1) {
     const int64_t accumulation = options.gradient_accumulation * ((options.batch_size + fitting - 1) / fitting);
     hint = fmt::format("--batch-size {} --gradient-accumulation {} trains the same and fits", fitting, accumulation);
   }
   fail(ErrorKind::out_of_memory, "memory plan",
-       fmt::format("expected to need at most {} more, got {}: {} for gradients and optimiser, {} for a batch of {} {}",
-                   megabytes(available), megabytes(needed), megabytes(plan.optimiser), megabytes(batch), plan.batch_units, plan.unit),
+       fmt::format("expected to need at most {} more, got {}: {} for gradients and optimiser, {} for {}{}", megabytes(available),
+                   megabytes(needed), megabytes(plan.optimiser), megabytes(batch),
+                   is_batch ? fmt::format("a batch of {} {}", plan.batch_units, plan.unit) : plan.phases.front().name,
+                   plan.released > 0 ? fmt::format(", after {} were let go of", megabytes(plan.released)) : ""),
        hint);
 }
 
+int64_t MemoryPlan::peak_of(const MemoryPhase& phase) const {
+  return process + optimiser + std::max<int64_t>(0, phase.activations + holes_of(phase.activations) - phase.released);
+}
+
 Json MemoryPlan::to_json() const {
-  return {{"process", process}, {"optimiser", optimiser},       {"activations", activations}, {"holes", holes},
-          {"peak", peak()},     {"batch_" + unit, batch_units}, {"batch_rows", batch_rows}};
+  Json by_phase = Json::object();
+  for (const MemoryPhase& phase : phases) by_phase[phase.name] = peak_of(phase);
+  return {{"process", process},           {"optimiser", optimiser},   {"activations", activations}, {"holes", holes},    {"peak", peak()},
+          {"batch_" + unit, batch_units}, {"batch_rows", batch_rows}, {"released", released},       {"phases", by_phase}};
 }
 
 }  // namespace lowrank::train

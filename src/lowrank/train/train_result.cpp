@@ -20,19 +20,21 @@ Json RunResult::to_json() const {
     entry.update({{"step", one.step}, {"epoch", one.epoch}, {"loss", one.loss}, {"train_loss", one.train_loss}, {"seconds", one.seconds}});
     list.push_back(std::move(entry));
   }
-  return {{"outcome", to_string(outcome)},
-          {"validations", list},
-          {"best", best},
-          {"steps", steps},
-          {unit, units},
-          {"loss", loss},
-          {"seconds", seconds},
-          {unit + "_per_second", units_per_second},
-          {"peak_bytes", peak_bytes},
-          {"trained_parameters", trained_parameters},
-          {"learning_rate", learning_rate},
-          {"memory_plan", plan.to_json()},
-          {"saved", saved.string()}};
+  Json json = {{"outcome", to_string(outcome)},
+               {"validations", list},
+               {"best", best},
+               {"steps", steps},
+               {unit, units},
+               {"loss", loss},
+               {"seconds", seconds},
+               {unit + "_per_second", units_per_second},
+               {"peak_bytes", peak_bytes},
+               {"trained_parameters", trained_parameters},
+               {"learning_rate", learning_rate},
+               {"memory_plan", plan.to_json()},
+               {"saved", saved.string()}};
+  json.update(notes);
+  return json;
 }
 
 }  // namespace lowrank::train

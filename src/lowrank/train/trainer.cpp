@@ -51,6 +51,7 @@ class Run {
  private:
   void step();
   void validate();
+  void draw_samples();
   void update_average();
   void save_checkpoint();
   void restore();
@@ -60,6 +61,7 @@ class Run {
   Json make_identity() const;
   [[noreturn]] void refuse_non_finite(double loss);
   bool validation_due() const;
+  bool samples_due() const;
   bool is_over() const { return state_.step >= total_ || stopped_early(); }
   bool stopped_early() const;
   double epoch() const { return static_cast<double>(state_.step) / static_cast<double>(job_.steps_per_epoch()); }
@@ -76,14 +78,14 @@ class Run {
   MemoryPlan plan_;
   FlatParameters parameters_;
   AdamW optimizer_;
-  double rate_;               // peak learning rate
-  int64_t total_, interval_;  // optimiser steps, and those between validations
+  double rate_;                                 // peak learning rate
+  int64_t total_, interval_, sample_interval_;  // optimiser steps, those between validations, those between samples
   Schedule schedule_;
-  ProgressSink progress_;  // of preparation and validation
+  ProgressSink progress_;  // of preparation, validation and samples
   Json identity_;          // what a resumed run must share
   TrainState state_;
   std::optional<MetricsWriter> metrics_;
-  double saved_at_ = now(), step_seconds_ = 0, recent_step_ = 0, recent_validation_ = 0;
+  double saved_at_ = now(), step_seconds_ = 0, recent_step_ = 0, recent_validation_ = 0, recent_samples_ = 0;
   int64_t session_units_ = 0;
 };
 
@@ -108,6 +110,7 @@ Run::Run(Job& job, const RunRequest& request, const RunFolder* folder)
       rate_(options_.learning_rate > 0 ? options_.learning_rate : job.default_learning_rate()),
       total_(total_steps(job, options_)),
       interval_(validation_interval(job, options_, total_)),
+      sample_interval_(folder == nullptr ? 0 : job.sample_interval()),
       schedule_{options_.schedule, warmup_steps(options_.warmup_fraction, total_), total_},
       progress_([this](const Progress& progress) { after_batch(progress); }) {
   if (options_.ema > 0) plan_.optimiser += 2 * static_cast<int64_t>(parameters_.values().nbytes());  // the average, and a copy
@@ -134,6 +137,7 @@ RunResult Run::go() {
   while (true) {
     try {
       if (validation_due()) validate();
+      if (samples_due()) draw_samples();
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::cancelled) throw;
     }
@@ -240,6 +244,19 @@ void Run::validate() {
   if (request_.metrics) request_.metrics(line);
 }
 
+bool Run::samples_due() const { return sample_interval_ > 0 && (state_.step % sample_interval_ == 0 || is_over()); }
+
+/// Not in state_: a run may go on with other samples than it began with.
+void Run::draw_samples() {
+  const double start = now();
+  tensor::return_free_memory();
+  const AveragedValues averaged(parameters_, state_.average);
+  const at::NoGradGuard no_grad;
+  job_.draw_samples(state_.step, is_over(), request_.stop, progress_);
+  tensor::return_free_memory();
+  recent_samples_ = now() - start;
+}
+
 void Run::after_batch(const Progress& progress) const {
   keep_to(plan_);
   if (request_.progress) request_.progress(progress);
@@ -285,7 +302,9 @@ void Run::show_progress(double rate, int64_t peak) const {
 
 double Run::seconds_left() const {
   const int64_t steps = total_ - state_.step, looks = job_.has_validation() ? (steps + interval_ - 1) / interval_ : 0;
-  return static_cast<double>(steps) * recent_step_ + static_cast<double>(looks) * recent_validation_;
+  const int64_t drawings = sample_interval_ > 0 ? (steps + sample_interval_ - 1) / sample_interval_ : 0;
+  return static_cast<double>(steps) * recent_step_ + static_cast<double>(looks) * recent_validation_ +
+         static_cast<double>(drawings) * recent_samples_;
 }
 
 Json Run::make_identity() const {
@@ -331,7 +350,8 @@ RunResult Run::result_of(Outcome outcome) const {
           .peak_bytes = tensor::peak_resident_bytes(),
           .trained_parameters = parameters_.count(),
           .learning_rate = rate_,
-          .plan = plan_};
+          .plan = plan_,
+          .notes = job_.notes()};
 }
 
 void Run::write_result(RunResult& result) {

@@ -20,12 +20,13 @@ struct RunResult {
   std::string unit;             // what is counted: "tokens"
   int64_t units = 0;            // seen in training
   double loss = 0;              // of the last step
-  double seconds = 0;           // steps and validations, over all sessions
+  double seconds = 0;           // steps and validations without samples, over all sessions
   double units_per_second = 0;  // of this session's steps
   int64_t peak_bytes = 0;       // of this process, since the run began
   int64_t trained_parameters = 0;
   double learning_rate = 0;  // resolved
   MemoryPlan plan;
+  Json notes = Json::object();  // the job's
   std::filesystem::path saved;  // what Job::save() wrote; empty when nothing was written
 
   /// For result.json.

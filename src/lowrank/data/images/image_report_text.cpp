@@ -55,7 +55,7 @@ void list_captions(std::string& out, const ImageReport& report) {
     const auto tokens = [](double count) { return fmt::format("{:.0f} tokens", count); };
     line(out, "too long",
          report.long_prompts.empty() ? fmt::format("none over {} tokens", report.token_limit)
-                                     : listed(report.long_prompts, tokens) + fmt::format("; limit {}", report.token_limit));
+                                     : listed(report.long_prompts, tokens) + fmt::format("; cut after {}", report.token_limit));
   }
   for (const auto& caption : report.captions) line(out, &caption == report.captions.data() ? "shown as" : "", "\"" + caption + "\"");
 }

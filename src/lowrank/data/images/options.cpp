@@ -28,10 +28,10 @@ void declare_captions(OptionTable& table, CaptionOptions& caption) {
   add("secondary-separator", caption.secondary_separator, "mark between parts that move as one; becomes the separator");
 }
 
-int64_t parse_side(std::string_view text, std::string_view whole) {
+int64_t parse_side(std::string_view text, std::string_view whole, std::string_view what) {
   int64_t side = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), side);
-  check(error == std::errc() && end == text.data() + text.size() && side >= 1 && side <= 65536, ErrorKind::invalid_argument, "resolution",
+  check(error == std::errc() && end == text.data() + text.size() && side >= 1 && side <= 65536, ErrorKind::invalid_argument, what,
         "expected a side such as 512, or 768x512, got '{}'", whole);
   return side;
 }
@@ -67,12 +67,20 @@ void declare(OptionTable& table, ImageDataOptions& options) {
   declare_captions(table, options.caption);
 }
 
-BucketOptions bucket_options(const ImageDataOptions& options) {
-  const std::string_view text = options.resolution;
+Size parse_size(std::string_view text, std::string_view what) {
   const size_t cross = text.find('x');
-  const int64_t width = parse_side(text.substr(0, cross), text);
-  const int64_t height = cross == std::string_view::npos ? width : parse_side(text.substr(cross + 1), text);
-  return {{width, height}, options.bucket_min, options.bucket_max, options.bucket_step, options.bucket, options.no_upscale};
+  const int64_t width = parse_side(text.substr(0, cross), text, what);
+  const int64_t height = cross == std::string_view::npos ? width : parse_side(text.substr(cross + 1), text, what);
+  return {width, height};
+}
+
+BucketOptions bucket_options(const ImageDataOptions& options) {
+  return {parse_size(options.resolution, "resolution"),
+          options.bucket_min,
+          options.bucket_max,
+          options.bucket_step,
+          options.bucket,
+          options.no_upscale};
 }
 
 ReadOptions read_options(const ImageDataOptions& options) {

@@ -35,6 +35,8 @@ struct ImageDataOptions {
 /// Adds the groups "Pictures" and "Captions" to `table`, bound to `options`.
 void declare(OptionTable& table, ImageDataOptions& options);
 
+/// "512" or "768x512", width first. Error{invalid_argument} naming `what` for other text.
+Size parse_size(std::string_view text, std::string_view what);
 /// Throw Error{invalid_argument} for a resolution or colour that cannot be read.
 BucketOptions bucket_options(const ImageDataOptions& options);
 ReadOptions read_options(const ImageDataOptions& options);

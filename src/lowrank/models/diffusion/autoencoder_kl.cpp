@@ -189,7 +189,15 @@ void AutoencoderKL::set_scaling_factor(double factor) {
   json_["scaling_factor"] = factor;
 }
 
+void AutoencoderKL::release_encoder() {
+  unregister_module("encoder");
+  if (quant_) unregister_module("quant_conv");
+  encoder_.reset();
+  quant_.reset();
+}
+
 LatentMoments AutoencoderKL::encode(const at::Tensor& pictures, const nn::RowKeys* keys) {
+  check(encoder_ != nullptr, ErrorKind::internal, "autoencoder", "the encoder was let go of");
   check(pictures.dim() == 4 && pictures.size(1) == config_.in && pictures.size(2) % shrink() == 0 && pictures.size(3) % shrink() == 0,
         ErrorKind::shape, "autoencoder", "expected pictures [B, {}, H, W] with H and W multiples of {}, got {}", config_.in, shrink(),
         tensor::shape_text(pictures.sizes()));

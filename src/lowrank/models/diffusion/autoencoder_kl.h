@@ -31,6 +31,13 @@ class AutoencoderKL : public torch::nn::Module {
   /// Unscaled latents [B, latents, h, w] → pictures [B, out, H, W], about [−1, 1], not clamped.
   at::Tensor decode(const at::Tensor& latents, const nn::RowKeys* keys = nullptr);
 
+  /// Lets go of the layers that only encode() needs, which then throws Error{internal}.
+  void release_encoder();
+  /// Whether a parameter is of those layers.
+  static bool is_for_encoding(const std::string& parameter) {
+    return parameter.starts_with("encoder.") || parameter.starts_with("quant_conv.");
+  }
+
   /// A UNet sees latents times this.
   double scaling_factor() const { return config_.scaling_factor; }
   /// For a new autoencoder: 1/deviation of its latents, so that a UNet sees numbers of unit size.

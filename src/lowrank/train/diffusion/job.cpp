@@ -1,7 +1,7 @@
 #include "lowrank/train/diffusion/job.h"
 
-#include <ATen/ops/zeros.h>
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <set>
 
@@ -31,18 +31,6 @@ std::vector<ClipTokens> tokens_for(const DiffusionRequest& request, bool xl) {
   return tokens;
 }
 
-std::vector<std::string> lines_of(const std::string& text) {
-  std::vector<std::string> lines(1);
-  for (const char letter : text) {
-    if (letter == '\n') {
-      lines.emplace_back();
-    } else {
-      lines.back() += letter;
-    }
-  }
-  return lines;
-}
-
 }  // namespace
 
 DiffusionJob::DiffusionJob(const DiffusionRequest& request)
@@ -57,19 +45,23 @@ DiffusionJob::DiffusionJob(const DiffusionRequest& request)
   check(latents == in, ErrorKind::unsupported, request.model.string(), "expected a UNet for {} latent channels, got one for {}", latents,
         in);
   const auto tokens = tokens_for(request, pipeline.is_xl());
-  text_ = std::make_unique<TextStates>(pipeline, tokens, TextOptions{request.diffusion.clip_skip, 1});
-  text_ = std::make_unique<TextStates>(pipeline, tokens, TextOptions{request.diffusion.clip_skip, windows()});
-  const auto scheduler = diffusion::with_options(diffusion::parse_scheduler_config(pipeline.scheduler, request.model.string(), "ddpm"),
-                                                 request.diffusion.diffusion);
-  model_shift_ = scheduler.shift;
-  loss_ =
-      std::make_unique<diffusion::DiffusionLoss>(diffusion::NoiseSchedule(scheduler), scheduler.prediction, request.diffusion.diffusion);
   if (request.validation == nullptr) {
     held_out_ = schedule_.held_out();
   } else {
     held_out_.resize(static_cast<size_t>(request.validation->size()));
     std::iota(held_out_.begin(), held_out_.end(), 0);
   }
+  text_ = std::make_unique<TextStates>(pipeline, tokens, TextOptions{request.diffusion.clip_skip, 1});
+  fit_captions(tokens);
+  const auto scheduler = diffusion::with_options(diffusion::parse_scheduler_config(pipeline.scheduler, request.model.string(), "ddpm"),
+                                                 request.diffusion.diffusion);
+  model_shift_ = scheduler.shift;
+  // What is trained is what samples are drawn by, and what a saved model says; flow needs a scheduler of another class.
+  if (const std::string& wanted = request.diffusion.diffusion.prediction_type; wanted != "auto" && wanted != "flow_prediction")
+    trainee_.pipeline.scheduler["prediction_type"] = wanted;
+  if (request.diffusion.diffusion.zero_terminal_snr) trainee_.pipeline.scheduler["rescale_betas_zero_snr"] = true;
+  loss_ =
+      std::make_unique<diffusion::DiffusionLoss>(diffusion::NoiseSchedule(scheduler), scheduler.prediction, request.diffusion.diffusion);
   const auto make_source = [&](const data::ImageSet& set, const Latents& of) {
     const TextUse use = trains_text_ ? TextUse::trained : known_captions().empty() ? TextUse::encoded : TextUse::cached;
     return std::make_unique<PictureSource>(set, request_.diffusion, pipeline.unet, of, *text_, cache_, use);
@@ -80,6 +72,7 @@ DiffusionJob::DiffusionJob(const DiffusionRequest& request)
   }
   validation_source_ =
       request.validation == nullptr ? make_source(*request.pictures, latents_) : make_source(*request.validation, *validation_latents_);
+  if (request.diffusion.samples.is_on()) grid_ = std::make_unique<SampleGrid>(pipeline, request);
 }
 
 std::vector<std::string> DiffusionJob::held_out() const {
@@ -89,24 +82,42 @@ std::vector<std::string> DiffusionJob::held_out() const {
   return names;
 }
 
-int64_t DiffusionJob::windows() const {
-  if (request_.diffusion.prompt_windows > 0) return request_.diffusion.prompt_windows;
+/// As many windows as the captions need, or as the user says; what does not fit into them is noted.
+void DiffusionJob::fit_captions(const std::vector<ClipTokens>& tokens) {
+  const int64_t steps = steps_per_epoch(), wanted = request_.options.max_steps;
+  const int64_t epochs = wanted > 0 ? std::min(request_.options.epochs, (wanted + steps - 1) / steps) : request_.options.epochs;
+  const data::CaptionOptions& captions = request_.diffusion.pictures.caption;
+  CaptionRun run{epochs, seed(), [this](const std::string& text) { return text_->count(text); }};
+  auto lengths = longest_captions(*request_.pictures, schedule_.shown(), captions, run);
+  run.epochs = 0;
+  const data::ImageSet& validated = request_.validation != nullptr ? *request_.validation : *request_.pictures;
+  std::ranges::move(longest_captions(validated, held_out_, captions, run), std::back_inserter(lengths));
   const int64_t inner = text_->limit() - 2;
-  int64_t longest = 0;
-  for (const data::ImageSet* set : {request_.pictures, request_.validation}) {
-    if (set == nullptr) continue;
-    for (const auto& entry : set->entries) {
-      const auto options = caption_options(entry.sample, request_.diffusion.pictures.caption);
-      for (const auto& line : lines_of(entry.sample.caption))
-        longest = std::max(longest, text_->count(data::plain_caption(line, options)) - 2);
-    }
+  const double longest = lengths.empty() ? 0 : std::ranges::max(lengths, {}, &data::NamedFigure::figure).figure - 2;
+  const auto needed = static_cast<int64_t>(std::ceil(longest / static_cast<double>(inner)));
+  const int64_t given = request_.diffusion.prompt_windows;
+  const int64_t windows = given > 0 ? given : std::clamp<int64_t>(needed, 1, kMostWindows);
+  text_ = std::make_unique<TextStates>(trainee_.pipeline, tokens, TextOptions{request_.diffusion.clip_skip, windows});
+  const auto limit = static_cast<double>(text_->limit());
+  std::ranges::copy_if(lengths, std::back_inserter(cut_captions_), [&](const data::NamedFigure& one) { return one.figure > limit; });
+  std::ranges::stable_sort(cut_captions_, std::greater(), &data::NamedFigure::figure);
+  tell_cut_captions();
+}
+
+void DiffusionJob::tell_cut_captions() const {
+  constexpr size_t kNamed = 5;
+  if (cut_captions_.empty()) return;
+  Problems problems(ErrorKind::file_format, request_.diffusion.pictures.images);
+  std::vector<std::string> names;
+  for (const auto& [name, tokens] : cut_captions_) {
+    problems.add(fmt::format("{}: expected at most {} tokens, got {}", name, text_->limit(), tokens));
+    if (names.size() < kNamed) names.push_back(fmt::format("{} ({} tokens)", name, tokens));
   }
-  const int64_t wanted = std::max<int64_t>(1, (longest + inner - 1) / inner);
-  if (wanted > kMostWindows) {
-    log(LogLevel::warning, "train",
-        fmt::format("the longest caption has {} tokens; those after {} are cut", longest, kMostWindows * inner));
-  }
-  return std::min(wanted, kMostWindows);
+  if (request_.diffusion.pictures.long_prompts == "error") problems.raise_if_any("shorten these captions, or raise --prompt-windows");
+  if (cut_captions_.size() > kNamed) names.push_back(fmt::format("{} more", cut_captions_.size() - kNamed));
+  log(LogLevel::warning, "captions",
+      fmt::format("tokens after the first {} are cut in the captions of {}; --prompt-windows up to {} holds more", text_->limit(),
+                  fmt::join(names, ", "), kMostWindows));
 }
 
 at::Tensor DiffusionJob::loss(const Pass& pass, int64_t step) {
@@ -120,52 +131,9 @@ at::Tensor DiffusionJob::loss(const Pass& pass, int64_t step) {
   return denoising_loss(*trainee_.pipeline.unet, *loss_, batch, noise, timesteps).sum;
 }
 
-Probe DiffusionJob::training_probe() {
-  const auto [bucket, pictures] = schedule_.largest_pass();
-  Probe probe{.rows = pictures, .units = [](int64_t rows) { return rows; }, .has_gradients = true};
-  probe.run = [this, bucket = bucket](int64_t rows) {
-    const auto& pipeline = trainee_.pipeline;
-    const int64_t shrink = pipeline.vae->shrink();
-    const auto like = pipeline.unet->parameters().front().options();
-    PictureBatch batch{.weights = std::vector<double>(static_cast<size_t>(rows), 1)};
-    batch.clean = at::zeros({rows, pipeline.unet->config().in, bucket.height / shrink, bucket.width / shrink}, like.dtype(at::kFloat));
-    const auto [width, pooled] = text_->widths();
-    batch.text.states = at::zeros({rows, text_->length(), width}, like);
-    if (trains_text_) batch.text = text_->encode(std::vector<std::string>(static_cast<size_t>(rows)));
-    if (pipeline.is_xl()) batch.time_ids = at::zeros({rows, 6}, like);
-    if (pipeline.is_xl() && !trains_text_) batch.text.pooled = at::zeros({rows, pooled}, like);
-    if (trainee_.has_dropout()) batch.keys.resize(static_cast<size_t>(rows));
-    const std::vector<double> timesteps(static_cast<size_t>(rows), static_cast<double>(loss_->schedule().timesteps() / 2));
-    denoising_loss(*pipeline.unet, *loss_, batch, {batch.clean, batch.clean}, timesteps).sum.backward();
-  };
-  return probe;
-}
-
-Probe DiffusionJob::encoding_probe() {
-  data::Size largest;
-  for (const data::ImageSet* set : {request_.pictures, request_.validation}) {
-    if (set == nullptr) continue;
-    for (const auto& entry : set->entries) {
-      if (entry.placement.bucket.area() > largest.area()) largest = entry.placement.bucket;
-    }
-  }
-  const auto one = [](int64_t) { return int64_t{1}; };
-  return {.rows = 1, .units = one, .run = [this, largest](int64_t) {
-            const auto like = trainee_.pipeline.vae->parameters().front().options();
-            trainee_.pipeline.vae->encode(at::zeros({1, 3, largest.height, largest.width}, like));
-          }};
-}
-
-std::vector<Probe> DiffusionJob::probes() {
-  std::vector<Probe> probes = {training_probe()};
-  const bool complete = latents_.is_complete() && (!validation_latents_ || validation_latents_->is_complete());
-  if (!complete) probes.push_back(encoding_probe());
-  return probes;
-}
-
 std::vector<std::string> DiffusionJob::known_captions() const {
   const data::CaptionOptions& options = request_.diffusion.pictures.caption;
-  if (options.shuffle || options.tag_dropout > 0 || options.lines == "random") return {};
+  if (captions_vary(options)) return {};
   std::set<std::string> captions;
   if (options.dropout > 0 || options.dropout_every_epochs > 0) captions.insert("");
   const auto add = [&](const data::ImageSet& set) {
@@ -187,8 +155,13 @@ void DiffusionJob::prepare(const ProgressSink& progress) {
     text_->cached({captions[i]}, cache_);
     if (progress) progress({"encode captions", static_cast<int64_t>(i) + 1, static_cast<int64_t>(captions.size()), "captions", {}});
   }
+  if (grid_ && !trains_text_) grid_->encode();
   if (trainee_.method == "full") return;  // all is saved in the end
-  pipeline.vae.reset();
+  if (grid_) {
+    pipeline.vae->release_encoder();
+  } else {
+    pipeline.vae.reset();
+  }
   if (!captions.empty()) {
     text_->release();
     pipeline.text_encoder.reset();
@@ -231,6 +204,16 @@ Validation DiffusionJob::validate(const StopToken* stop, const ProgressSink& pro
   return {.loss = total.mean, .figures = {{"standard_error", error(total)}, {"bands", rows}}};
 }
 
+void DiffusionJob::draw_samples(int64_t step, bool last, const StopToken* stop, const ProgressSink& progress) {
+  grid_->draw(step, static_cast<double>(step) / static_cast<double>(steps_per_epoch()), last, stop, progress);
+}
+
+Json DiffusionJob::notes() const {
+  Json cut = Json::array();
+  for (const auto& [name, tokens] : cut_captions_) cut.push_back({{"name", name}, {"tokens", tokens}, {"limit", text_->limit()}});
+  return cut.empty() ? Json::object() : Json{{"cut_captions", cut}};
+}
+
 Json DiffusionJob::identity() const {
   std::vector<std::string> captions;
   for (const auto& entry : request_.pictures->entries) captions.push_back(entry.sample.caption);
@@ -262,6 +245,7 @@ Json DiffusionJob::describe(const Json& result) const {
                       {"held_out", held_out()},
                       {"options", resolved},
                       {"result", result}};
+  description.update(notes());
   if (!trainee_.adapters.empty()) description["adapter"] = trainee_.adapters.front().second.config.to_json();
   if (!request_.record.empty()) description["record"] = request_.record;
   return description;

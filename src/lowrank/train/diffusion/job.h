@@ -6,6 +6,7 @@
 #include "lowrank/diffusion/validation.h"
 #include "lowrank/train/diffusion/picture_batch.h"
 #include "lowrank/train/diffusion/picture_schedule.h"
+#include "lowrank/train/diffusion/sample_grid.h"
 #include "lowrank/train/diffusion/trainee.h"
 #include "lowrank/train/job.h"
 
@@ -25,12 +26,17 @@ class DiffusionJob : public Job {
   const std::vector<Trainable>& parameters() const override { return trainee_.parameters; }
   double default_learning_rate() const override { return default_diffusion_rate(trainee_.method); }
   std::vector<Probe> probes() override;
+  int64_t prepared_bytes() const override;
   /// Fills the cache with latents, and with text states where captions are known beforehand; lets go of what nobody needs any more.
   void prepare(const ProgressSink& progress) override;
   bool has_validation() const override { return !held_out_.empty(); }
   /// Mean over held-out pictures of the plain loss under fixed noise and timesteps; figures: "standard_error" and "bands".
   Validation validate(const StopToken* stop, const ProgressSink& progress) override;
   std::string score_name() const override { return ""; }
+  int64_t sample_interval() const override { return grid_ ? request_.diffusion.samples.every : 0; }
+  void draw_samples(int64_t step, bool last, const StopToken* stop, const ProgressSink& progress) override;
+  /// "cut_captions": those that the text windows do not hold.
+  Json notes() const override;
   Json identity() const override;
   Json describe(const Json& result) const override;
   std::filesystem::path save(const std::filesystem::path& out, const Json& description) const override;
@@ -40,11 +46,15 @@ class DiffusionJob : public Job {
   std::vector<std::string> held_out() const;
 
  private:
-  int64_t windows() const;
+  void fit_captions(const std::vector<ClipTokens>& tokens);
+  void tell_cut_captions() const;
   /// Every text that training may show, or nothing when it cannot be known.
   std::vector<std::string> known_captions() const;
   Probe training_probe();
   Probe encoding_probe();
+  /// Of the pipeline's weights, those that prepare() lets go of.
+  int64_t released_bytes() const;
+  bool releases_text() const { return !trains_text_ && !known_captions().empty(); }
   uint64_t seed() const { return static_cast<uint64_t>(request_.options.seed); }
 
   const DiffusionRequest& request_;
@@ -56,7 +66,9 @@ class DiffusionJob : public Job {
   std::unique_ptr<TextStates> text_;
   std::unique_ptr<diffusion::DiffusionLoss> loss_;
   std::unique_ptr<PictureSource> source_, validation_source_;
-  std::vector<int64_t> held_out_;  // places in validation_source_'s set
+  std::vector<int64_t> held_out_;                // places in validation_source_'s set
+  std::unique_ptr<SampleGrid> grid_;             // none without prompts
+  std::vector<data::NamedFigure> cut_captions_;  // longest first
   double model_shift_ = 1;
   bool trains_text_ = false;
 };

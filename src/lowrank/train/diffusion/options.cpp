@@ -1,6 +1,7 @@
 #include "lowrank/train/diffusion/options.h"
 
 #include "lowrank/adapters/dialects/dialect.h"
+#include "lowrank/diffusion/sampler.h"
 
 namespace lowrank::train {
 
@@ -25,12 +26,30 @@ void declare_own(OptionTable& table, DiffusionTrainOptions& options) {
   add("cache", options.cache, "folder of latents and text states, which runs may share; empty: cache in --out");
 }
 
+void declare_samples(OptionTable& table, SampleGridOptions& options) {
+  const auto add = [&table](const char* name, auto& target, const char* help) -> Option& {
+    return table.add(name, target, help).group("Samples");
+  };
+  std::vector<std::string> samplers{"auto"};
+  for (const auto* kind : diffusion::sampler_kinds()) samplers.emplace_back(kind->name);
+  add("sample-prompt", options.prompts, "draw this while training runs; may be given several times").lines();
+  add("sample-prompts", options.prompt_file, "file with a prompt a line, # before a comment; they follow those of --sample-prompt");
+  add("sample-every", options.every, "steps between drawings; the first is before training, the last at its end; 0: none").range(0, 1e12);
+  add("sample-negative", options.negative, "what to keep away from");
+  add("sample-steps", options.steps, "model calls a picture").range(1, 1e6);
+  add("sample-sampler", options.sampler, "auto: the one in the model's scheduler_config.json").choices(samplers);
+  add("sample-cfg", options.cfg, "how much the prompt is followed; 1: without a negative prompt, twice as fast").range(0, 100);
+  add("sample-seed", options.seed, "of every picture, at every step").range(0, 9e15);
+  add("sample-size", options.size, "a side, or WIDTHxHEIGHT; empty: as --resolution");
+}
+
 }  // namespace
 
 void declare(OptionTable& table, DiffusionTrainOptions& options) {
   data::declare(table, options.pictures);
   diffusion::declare(table, options.diffusion);
   declare_own(table, options);
+  declare_samples(table, options.samples);
 }
 
 Json numeric_options(const DiffusionTrainOptions& options) {
@@ -39,6 +58,9 @@ Json numeric_options(const DiffusionTrainOptions& options) {
   declare(table, copy);
   Json result = table.resolved();
   for (const char* key : {"save-as", "cache", "recompute", "images", "prior-images", "validation-images", "masks"}) result.erase(key);
+  OptionTable samples;
+  declare_samples(samples, copy.samples);
+  for (const Option& option : samples.options()) result.erase(option.name());
   return result;
 }
 

@@ -2,12 +2,26 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "lowrank/base/options.h"
 #include "lowrank/data/images/options.h"
 #include "lowrank/diffusion/options.h"
 
 namespace lowrank::train {
+
+/// Pictures drawn while training runs; the names are those of `lowrank sample`.
+struct SampleGridOptions {
+  std::vector<std::string> prompts;
+  std::string prompt_file;
+  int64_t every = 200;  // steps
+  std::string negative;
+  int64_t steps = 25, seed = 0;
+  std::string sampler = "auto", size;
+  double cfg = 7;
+
+  bool is_on() const { return every > 0 && !(prompts.empty() && prompt_file.empty()); }
+};
 
 struct DiffusionTrainOptions {
   data::ImageDataOptions pictures;
@@ -23,9 +37,10 @@ struct DiffusionTrainOptions {
   bool recompute = false;
   std::string save_as = "auto";
   std::string cache;
+  SampleGridOptions samples;
 };
 
-/// Adds the groups of pictures, captions, loss, noise and timesteps, and "Diffusion", to `table`.
+/// Adds the groups of pictures, captions, loss, noise and timesteps, "Diffusion" and "Samples", to `table`.
 void declare(OptionTable& table, DiffusionTrainOptions& options);
 
 /// The options that decide the numbers.

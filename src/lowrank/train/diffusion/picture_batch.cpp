@@ -9,12 +9,6 @@
 
 namespace lowrank::train {
 
-data::CaptionOptions caption_options(const data::ImageSample& sample, const data::CaptionOptions& options) {
-  data::CaptionOptions own = options;
-  if (sample.is_prior) own.trigger.clear();
-  return own;
-}
-
 PictureSource::PictureSource(const data::ImageSet& set, const DiffusionTrainOptions& options,
                              const std::shared_ptr<models::UNet2DConditionModel>& unet, const Latents& latents, TextStates& text,
                              TensorCache& cache, TextUse use)

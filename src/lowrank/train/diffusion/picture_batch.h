@@ -5,6 +5,7 @@
 
 #include "lowrank/diffusion/draws.h"
 #include "lowrank/diffusion/loss.h"
+#include "lowrank/train/diffusion/caption_lengths.h"
 #include "lowrank/train/diffusion/latents.h"
 #include "lowrank/train/diffusion/options.h"
 #include "lowrank/train/diffusion/text_states.h"
@@ -22,9 +23,6 @@ struct PictureBatch {
 
   const nn::RowKeys* dropout_keys() const { return keys.empty() ? nullptr : &keys; }
 };
-
-/// How a picture's caption is made: without the trigger word for prior pictures, which show the kind and not the subject.
-data::CaptionOptions caption_options(const data::ImageSample& sample, const data::CaptionOptions& options);
 
 /// Captions' way to the UNet in training: filed; through frozen encoders at each pass, where they are ever new; or with gradients.
 enum class TextUse { cached, encoded, trained };

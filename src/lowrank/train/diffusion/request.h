@@ -20,6 +20,7 @@ struct DiffusionRequest : RunRequest {
   std::optional<adapters::AdapterConfig> adapter;  // of `method`; absent: its default with default_targets()
   DiffusionTrainOptions diffusion;
   std::vector<ClipTokens> tokens;              // one a text encoder, or one for all
+  std::filesystem::path tokenizer;             // folder, for samples; empty: the model's own
   const data::ImageSet* pictures = nullptr;    // must outlive the run, as the next
   const data::ImageSet* validation = nullptr;  // null: a share of `pictures` is held out
 };

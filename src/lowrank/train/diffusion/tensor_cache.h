@@ -18,6 +18,8 @@ class TensorCache {
   explicit TensorCache(std::filesystem::path folder, int64_t kept_bytes = int64_t{512} << 20);
 
   bool has(const std::string& key) const;
+  /// Bytes that may still be kept in memory.
+  int64_t room() const { return room_; }
   /// The tensors filed under `key`; make()'s when there are none, which are then filed, whole or not at all. A file that cannot be
   /// read is made anew, with a warning. Throws what make throws, and Error{io} when the file cannot be written.
   tensor::TensorMap get(const std::string& key, const std::function<tensor::TensorMap()>& make);

@@ -156,7 +156,8 @@ fs::path save_trained_model(const fs::path& out, const fs::path& base, const std
 fs::path save_result(const fs::path& out, const DiffusionRequest& request, const DiffusionTrainee& trainee, const Json& description) {
   fs::path target;
   if (trainee.method == "full") {
-    target = save_trained_model(out, request.model, trainee.parameters, {});
+    target = save_trained_model(out, request.model, trainee.parameters,
+                                [&](models::Pipeline& pipeline) { pipeline.scheduler = trainee.pipeline.scheduler; });
   } else {
     const adapters::Dialect& dialect = dialect_for(request);
     adapters::AdapterRecord record = trainee.record();
