@@ -28,7 +28,7 @@ class DiffusionCaptions : public test::DiffusionRun {
     std::vector<std::string> found;
     for (const Json& one : job.notes().value("cut_captions", Json::array()))
       found.push_back(
-          fmt::format("{}: {:.0f} of {}", one["name"].get<std::string>(), one["tokens"].get<double>(), one["limit"].get<int64_t>()));
+          fmt::format("{}: {} of {}", one["name"].get<std::string>(), one["tokens"].get<int64_t>(), one["limit"].get<int64_t>()));
     return found;
   }
   using Names = std::vector<std::string>;
@@ -42,6 +42,8 @@ TEST_F(DiffusionCaptions, AreGivenTheWindowsThatTheyNeed) {
   EXPECT_TRUE(warnings_.empty());
   caption("p2", std::string(57, 'x'));
   EXPECT_EQ(cut(request("")), Names{"p2.png: 59 of 58"});  // eight windows at most
+  ASSERT_EQ(warnings_.size(), 1);
+  EXPECT_TRUE(warnings_[0].ends_with("p2.png (59 tokens); shorten them"));
 }
 
 TEST_F(DiffusionCaptions, AreNamedWhereGivenWindowsDoNotHoldThem) {
@@ -53,8 +55,8 @@ TEST_F(DiffusionCaptions, AreNamedWhereGivenWindowsDoNotHoldThem) {
   EXPECT_EQ(cut(wanted), (Names{"p2.png: 17 of 9", "p5.png: 10 of 9"}));
   ASSERT_EQ(warnings_.size(), 1);
   EXPECT_EQ(warnings_[0],
-            "tokens after the first 9 are cut in the captions of p2.png (17 tokens), p5.png (10 tokens); --prompt-windows up "
-            "to 8 holds more");
+            "tokens after the first 9 are cut in the captions of p2.png (17 tokens), p5.png (10 tokens); --prompt-windows 0 "
+            "gives them room");
   train(wanted);
   EXPECT_EQ(read_json(wanted.out / "lowrank.json").at("cut_captions").size(), 2);
   EXPECT_EQ(read_json(wanted.out / "result.json").at("cut_captions")[0].at("name"), "p2.png");

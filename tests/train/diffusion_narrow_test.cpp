@@ -20,6 +20,7 @@ class NarrowDiffusion : public test::DiffusionRun {
     wanted.options.ema = 0.9;
     wanted.options.max_steps = 4;
     wanted.options.best_by = "loss";
+    wanted.diffusion.validation_bands = 1;
     wanted.diffusion.validation_images = (folder_ / "held_out").string();
     wanted.validation = &validation_;
     return wanted;

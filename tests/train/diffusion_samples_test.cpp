@@ -153,6 +153,18 @@ TEST_F(DiffusionSamples, AreOnAPageThatGrows) {
   EXPECT_TRUE(has(read_file(wanted.out / "samples/000004-01.png"), ", Training step: 4, Version: lowrank "));
 }
 
+TEST(SamplesPageTest, SaysWhereAPictureIsMissing) {
+  const std::string html = render_html({.name = "a & b",
+                                        .settings = "Euler",
+                                        .prompts = {"one", "two"},
+                                        .width = 512,
+                                        .height = 512,
+                                        .rows = {{3, 0.5, {"000003-00.png", ""}}}});
+  EXPECT_NE(html.find("<title>Samples of a &#38; b</title>"), std::string::npos);
+  EXPECT_NE(html.find("<p>No picture: its numbers were not finite.</p><figcaption>two</figcaption>"), std::string::npos);
+  EXPECT_EQ(html.find("src=\"\""), std::string::npos);
+}
+
 TEST_F(DiffusionSamples, AreRefusedWhereTheModelCannotDrawThem) {
   auto wanted = drawing("size");
   wanted.diffusion.samples.size = "15";

@@ -115,9 +115,10 @@ void DiffusionJob::tell_cut_captions() const {
   }
   if (request_.diffusion.pictures.long_prompts == "error") problems.raise_if_any("shorten these captions, or raise --prompt-windows");
   if (cut_captions_.size() > kNamed) names.push_back(fmt::format("{} more", cut_captions_.size() - kNamed));
+  const bool has_room = request_.diffusion.prompt_windows != 0 && request_.diffusion.prompt_windows < kMostWindows;
   log(LogLevel::warning, "captions",
-      fmt::format("tokens after the first {} are cut in the captions of {}; --prompt-windows up to {} holds more", text_->limit(),
-                  fmt::join(names, ", "), kMostWindows));
+      fmt::format("tokens after the first {} are cut in the captions of {}; {}", text_->limit(), fmt::join(names, ", "),
+                  has_room ? "--prompt-windows 0 gives them room" : "shorten them"));
 }
 
 at::Tensor DiffusionJob::loss(const Pass& pass, int64_t step) {
@@ -210,7 +211,8 @@ void DiffusionJob::draw_samples(int64_t step, bool last, const StopToken* stop, 
 
 Json DiffusionJob::notes() const {
   Json cut = Json::array();
-  for (const auto& [name, tokens] : cut_captions_) cut.push_back({{"name", name}, {"tokens", tokens}, {"limit", text_->limit()}});
+  for (const auto& [name, tokens] : cut_captions_)
+    cut.push_back({{"name", name}, {"tokens", static_cast<int64_t>(tokens)}, {"limit", text_->limit()}});
   return cut.empty() ? Json::object() : Json{{"cut_captions", cut}};
 }
 

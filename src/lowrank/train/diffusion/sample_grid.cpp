@@ -75,6 +75,7 @@ Json SampleGrid::settings() const {
 void SampleGrid::read_record() {
   const fs::path file = folder() / "samples.json";
   const Json record = read_json(file);
+  check(json_get<int64_t>(record, "format", 0, file.string()) == 1, ErrorKind::file_format, file.string(), "expected samples of format 1");
   const Json before = json_get<Json>(record, "settings", Json::object(), file.string()), now = settings();
   for (const auto& [key, value] : now.items()) {
     if (before.value(key, Json()) == value) continue;

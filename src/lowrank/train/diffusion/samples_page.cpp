@@ -39,7 +39,7 @@ std::string render_html(const SamplesPage& page) {
       "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"Pictures by step and prompt\">\n<table{}>\n"
       "<thead><tr><th scope=\"col\">Prompt</th>",
       page.width <= kSmall ? " class=\"small\"" : "");
-  for (const std::string& prompt : page.prompts) html += fmt::format("<th scope=\"col\">{}</th>", escape_html(prompt));
+  for (const std::string& prompt : page.prompts) html += fmt::format("<th scope=\"col\"><div>{}</div></th>", escape_html(prompt));
   html += "</tr></thead>\n<tbody>\n";
   for (auto row = page.rows.rbegin(); row != page.rows.rend(); ++row) {
     html += fmt::format("<tr><th scope=\"row\">step {} <span>epoch {:.2f}</span></th>\n", row->step, row->epoch);
