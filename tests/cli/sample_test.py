@@ -156,7 +156,7 @@ class Sample(unittest.TestCase):
                 self.assertNotIn("would_not_load", run("inspect", out, "--model", model).stdout)
             self.assertEqual(*made)
         text = run("inspect", self.tmp / "sdxl_lora.safetensors", "--model", self.tmp / "sd15.safetensors", "--json", status=SHAPE).stdout
-        self.assertIn("has no such layer", json.loads(text)["would_not_load"])
+        self.assertIn("24 x 24 in the file, 16 x 16 in the model", json.loads(text)["would_not_load"])
         self.assertIn("an original checkpoint", run("convert", self.tmp / "dora.safetensors", "--to", "kohya", "--model", self.tmp / "lora.safetensors",
                                                     "--out", self.tmp / "x", status=FORMAT).stderr)
 
