@@ -69,6 +69,11 @@ void add_adapters(DiffusionTrainee& trainee, const DiffusionRequest& request) {
 
 std::vector<std::string> default_targets() { return {"transformer_blocks.*", "proj_in", "proj_out"}; }
 
+at::ScalarType weights_dtype(const TrainOptions& options) {
+  if (options.dtype != "auto") return tensor::parse_dtype(options.dtype);
+  return tensor::prefers_bfloat16(tensor::parse_device(options.device)) ? at::kBFloat16 : at::kFloat;
+}
+
 double default_diffusion_rate(const std::string& method) {
   return method == "full" ? 1e-5 : adapters::method_named(method).default_learning_rate() / 5;
 }
@@ -96,9 +101,7 @@ const adapters::Dialect& dialect_for(const DiffusionRequest& request) {
 
 DiffusionTrainee make_trainee(const DiffusionRequest& request) {
   const auto device = tensor::parse_device(request.options.device);
-  const std::string& dtype = request.options.dtype;
-  const at::ScalarType type = dtype != "auto" ? tensor::parse_dtype(dtype) : tensor::prefers_bfloat16(device) ? at::kBFloat16 : at::kFloat;
-  DiffusionTrainee trainee{.method = request.method, .pipeline = models::load_pipeline(request.model, type)};
+  DiffusionTrainee trainee{.method = request.method, .pipeline = models::load_pipeline(request.model, weights_dtype(request.options))};
   models::Pipeline& pipeline = trainee.pipeline;
   for (const auto& [component, module] : adaptable(pipeline)) module->to(device);
   pipeline.vae->to(device);
