@@ -88,7 +88,10 @@ TEST(Measures, CautionsNameForgettingAndWhatIsNotShownNearer) {
   };
   EXPECT_THAT(cautions(test::drawn_study()), HasSubstr("the base draws its own pictures worse"));
   EXPECT_THAT(cautions(test::drawn_study()), Not(HasSubstr("not shown to come closer")));
-  EXPECT_THAT(cautions(test::drawn_study(60, 0)), HasSubstr("not shown to come closer to the true pictures"));
+  EXPECT_THAT(cautions(test::drawn_study(60, 0.003)), HasSubstr("not shown to come closer to the true pictures"));
+  const Recommendation none = summarize(test::drawn_study(60, -0.1), kQuick).recommendation;
+  EXPECT_EQ(none.method, "");
+  EXPECT_THAT(none.sentence, HasSubstr("no method comes closer"));
 }
 
 TEST(Measures, RecordsSurviveAndRefuseOtherLengths) {

@@ -13,7 +13,7 @@ namespace {
 
 struct DrawnState {
   std::string title = "Which method draws these pictures best?", test, forgetting, prompts, feature_model, judge = "feature";
-  int64_t rows = 16, forgetting_pictures = 0;
+  int64_t rows = 12, forgetting_pictures = 0;
   DiffusionRunOptions run;
   study::CompareOptions compare;
   study::DrawOptions draw;

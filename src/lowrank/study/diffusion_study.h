@@ -22,7 +22,7 @@ struct DiffusionStudyRequest {
   std::filesystem::path tokenizer;      // for drawing; empty: the pipeline's own
   std::filesystem::path feature_model;  // a vision transformer; empty: the pipeline's autoencoder
   std::string judge = "feature";        // or "pixel": the measure that methods are recommended by
-  int64_t rows = 16;                    // of a contact sheet
+  int64_t rows = 12;                    // of a contact sheet
   std::filesystem::path out;            // of the study: pictures go to out/pictures
 };
 

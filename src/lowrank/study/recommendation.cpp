@@ -139,6 +139,14 @@ void caution_measures(const Study& study, const Summary& summary, const MethodSu
 Recommendation recommend(const Study& study, const Summary& summary, double margin) {
   const MethodSummary* best = best_of(summary);
   if (!best) return {"", "No recommendation: no method has a tested run.", {}};
+  if (!study.measures.empty() && best->score.mean <= 0) {
+    return {"",
+            fmt::format(
+                "No recommendation: no method comes closer to the true pictures than the model before adaptation; the best of them, {}, "
+                "goes {:.1f} points of the way back.",
+                title_of(study, best->method), -100 * best->score.mean),
+            {}};
+  }
   const MethodSummary* chosen = best;
   size_t candidates = 0;
   for (const MethodSummary& method : summary.methods) {

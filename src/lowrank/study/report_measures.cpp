@@ -58,6 +58,29 @@ std::string pictured_run(const Study& study, const std::string& method, const st
   return "";
 }
 
+/// The contact sheet of that name, where there are pictures of it.
+void add_sheet(Section& section, const Study& study, const std::string& name, const std::filesystem::path& folder) {
+  std::vector<std::pair<std::string, std::string>> columns{{"truth", "truth"}, {"best possible", "best"}, {"base", "base"}};
+  for (const std::string& method : study.methods) {
+    if (const std::string run = pictured_run(study, method, folder); !run.empty()) columns.emplace_back(title_of(study, method), run);
+  }
+  for (const Sheet& sheet : study.sheets) {
+    if (sheet.name != name) continue;
+    std::erase_if(columns, [&](const auto& column) { return !std::filesystem::exists(folder / picture_file(column.second, sheet, 0)); });
+    if (columns.empty()) continue;
+    PictureTable table{.caption = sheet.title, .columns = {}, .rows = {}};
+    for (const auto& [title, _] : columns) table.columns.push_back(title);
+    for (size_t row = 0; row < sheet.captions.size(); ++row) {
+      PictureTable::Row& line = table.rows.emplace_back(PictureTable::Row{sheet.captions[row], {}, {}});
+      for (const auto& [_, column] : columns) {
+        line.files.push_back(picture_file(column, sheet, row));
+        line.bytes.push_back(std::filesystem::exists(folder / line.files.back()) ? read_file(folder / line.files.back()) : "");
+      }
+    }
+    section.blocks.push_back({.kind = Block::Kind::pictures, .pictures = std::move(table)});
+  }
+}
+
 }  // namespace
 
 Section closeness_section(const Study& study, const Summary& summary) {
@@ -110,7 +133,7 @@ Section measures_section(const Study& study, const Summary& summary) {
   return section;
 }
 
-Section forgetting_section(const Study& study, const Summary& summary) {
+Section forgetting_section(const Study& study, const Summary& summary, const std::filesystem::path& folder) {
   Section section{.id = "forgetting", .title = "Forgetting", .blocks = {}};
   for (size_t i = 0; i < study.measures.size(); ++i) {
     const Measure& measure = study.measures[i];
@@ -129,57 +152,55 @@ Section forgetting_section(const Study& study, const Summary& summary) {
                   "%, a method has "
                   "moved away from what the base knew, by that share of the way from the base to the best possible; with the adapter off, "
                   "nothing is lost."));
+    add_sheet(section, study, "forgetting", folder);
   }
   return section;
 }
 
-Section prompts_section(const Study& study, const Summary& summary) {
+Section prompts_section(const Study& study, const Summary& summary, const std::filesystem::path& folder) {
   Section section{.id = "prompts", .title = "Prompts without a true picture", .blocks = {}};
-  std::vector<std::string> items;
+  std::vector<size_t> places;
   for (size_t i = 0; i < study.measures.size(); ++i) {
-    const Measure& measure = study.measures[i];
-    if (measure.of != "prompts") continue;
-    section.blocks.push_back(block(measure_table(study, measure, summary.measures[i],
-                                                 fmt::format("{}: {} prompts", capitalized(measure.title), measure.base.size()),
-                                                 "the examples themselves, leaving one out")));
-    if (!summary.measures[i].pairs.empty()) {
-      section.blocks.push_back(
-          block(pairs_table(study, summary.measures[i], fmt::format("Paired differences of closeness by “{}”, in points", measure.title))));
-    }
-    items.push_back(fmt::format("“{}” is {}.", capitalized(measure.title), measure.explanation));
+    if (study.measures[i].of == "prompts") places.push_back(i);
   }
-  if (section.blocks.empty()) return section;
+  if (places.empty()) return section;
+  Table table{.caption = "Share of prompts whose picture shows something else than was asked for", .columns = {{"Method", false}}};
+  Table pairs = difference_table("Paired differences of closeness, in points", false);
+  std::vector<std::string> base{"base, before adaptation"}, best{"the examples themselves, leaving one out"}, items;
+  for (const size_t i : places) {
+    const Measure& measure = study.measures[i];
+    table.columns.push_back({fmt::format("{} ({} prompts)", capitalized(measure.title), measure.base.size())});
+    base.push_back(percent(mean_of(measure.base)));
+    best.push_back(percent(mean_of(measure.best)));
+    items.push_back(fmt::format("“{}” is {}.", capitalized(measure.title), measure.explanation));
+    for (const Difference& pair : summary.measures[i].pairs) {
+      pairs.rows.push_back(difference_row(study, pair, false));
+      pairs.rows.back()[0] = fmt::format("{}: {}", capitalized(measure.title), pairs.rows.back()[0]);
+    }
+  }
+  table.rows.push_back(base);
+  for (const MethodSummary& method : summary.methods) {
+    if (!method.tested()) continue;
+    auto& row = table.rows.emplace_back(std::vector<std::string>{title_of(study, method.method)});
+    for (const size_t i : places) row.push_back(percent(mean_distance(study, method.method, study.measures[i])));
+  }
+  table.rows.push_back(best);
   items.emplace_back(
       "It tells whether a picture is nearer to examples of what was asked for than to those of the other classes. It does not tell how "
       "good a "
       "picture of it is, and a measure that errs on the examples themselves errs on drawings too: read it against their row.");
-  section.blocks.push_back({.kind = Block::Kind::list, .items = std::move(items)});
+  items.emplace_back(
+      "Closeness is the share of the way from the base's errors to those of the examples; p is corrected (Holm) over the pairs of "
+      "each column by itself.");
+  section.blocks = {block(std::move(table)), {.kind = Block::Kind::list, .items = std::move(items)}};
+  if (!pairs.rows.empty()) section.blocks.push_back(block(std::move(pairs)));
+  add_sheet(section, study, "prompts", folder);
   return section;
 }
 
 Section pictures_section(const Study& study, const std::filesystem::path& folder) {
   Section section{.id = "pictures", .title = "Pictures", .blocks = {}};
-  std::vector<std::pair<std::string, std::string>> all;  // title, folder
-  for (const auto& [title, name] : {std::pair("truth", "truth"), std::pair("best possible", "best"), std::pair("base", "base")}) {
-    if (std::filesystem::is_directory(folder / "pictures" / name)) all.emplace_back(title, name);
-  }
-  for (const std::string& method : study.methods) {
-    if (const std::string name = pictured_run(study, method, folder); !name.empty()) all.emplace_back(title_of(study, method), name);
-  }
-  for (const Sheet& sheet : study.sheets) {
-    PictureTable table{.caption = sheet.title, .columns = {}, .rows = {}};
-    std::vector<std::pair<std::string, std::string>> columns = all;
-    std::erase_if(columns, [&](const auto& column) { return !std::filesystem::exists(folder / picture_file(column.second, sheet, 0)); });
-    for (const auto& [title, _] : columns) table.columns.push_back(title);
-    for (size_t row = 0; row < sheet.captions.size(); ++row) {
-      PictureTable::Row& line = table.rows.emplace_back(PictureTable::Row{sheet.captions[row], {}, {}});
-      for (const auto& [_, name] : columns) {
-        line.files.push_back(picture_file(name, sheet, row));
-        line.bytes.push_back(std::filesystem::exists(folder / line.files.back()) ? read_file(folder / line.files.back()) : "");
-      }
-    }
-    section.blocks.push_back({.kind = Block::Kind::pictures, .pictures = std::move(table)});
-  }
+  add_sheet(section, study, study.measures.front().of, folder);
   if (!section.blocks.empty()) {
     section.blocks.push_back(
         paragraph("Captions are spread evenly over the set, not chosen. A row's pictures begin with the same noise; a "

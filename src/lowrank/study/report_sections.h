@@ -17,11 +17,11 @@ std::vector<std::string> difference_row(const Study& study, const Difference& pa
 Section closeness_section(const Study& study, const Summary& summary);
 /// Every test measure after the first: closeness and paired differences.
 Section measures_section(const Study& study, const Summary& summary);
-/// The base's own pictures before and after.
-Section forgetting_section(const Study& study, const Summary& summary);
+/// The base's own pictures before and after. Contact sheets are read from folder/pictures; a picture that is not there is left out.
+Section forgetting_section(const Study& study, const Summary& summary, const std::filesystem::path& folder);
 /// Prompts whose pictures are judged by the nearest example.
-Section prompts_section(const Study& study, const Summary& summary);
-/// Contact sheets, from folder/pictures. A picture that is not there is left out of its cell.
+Section prompts_section(const Study& study, const Summary& summary, const std::filesystem::path& folder);
+/// The contact sheet of the test pictures.
 Section pictures_section(const Study& study, const std::filesystem::path& folder);
 /// What closeness is and how it is taken.
 std::vector<std::string> measure_explanations(const Study& study);
