@@ -1,11 +1,12 @@
 # make demo       set up, build, compare methods on this machine's package descriptions, print the report's path
+# make demo-images  the same for pictures: which method adapts the emoji base best, to another hand and to new subjects
 # make test       set up, build, run every test
 # make build      the program at build/lowrank
 # make bench      ratios against the peer program, written to bench/results/
 # make goldens    regenerate tests/golden from the reference programs (make reference installs them)
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
-.PHONY: setup build test demo bench reference goldens format clean
+.PHONY: setup build test demo demo-images bench reference goldens format clean
 
 setup:
 	@tools/bootstrap.sh
@@ -21,6 +22,9 @@ test: setup
 
 demo: build
 	@tools/demo.sh
+
+demo-images: build
+	@tools/demo_images.sh
 
 bench: setup reference
 	@tools/bench.sh

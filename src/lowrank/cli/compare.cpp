@@ -1,15 +1,13 @@
 // lowrank compare: which method fits this data?
-#include <filesystem>
 #include <iostream>
 
 #include "lowrank/base/error.h"
-#include "lowrank/base/file.h"
 #include "lowrank/cli/command.h"
+#include "lowrank/cli/diffusion_run.h"
 #include "lowrank/cli/run_options.h"
 #include "lowrank/cli/session.h"
-#include "lowrank/cli/terminal.h"
-#include "lowrank/study/report.h"
-#include "lowrank/study/runner.h"
+#include "lowrank/cli/study_run.h"
+#include "lowrank/study/encoder_study.h"
 #include "lowrank/tensor/runtime.h"
 
 namespace lowrank::cli {
@@ -56,62 +54,8 @@ Json resolved(CompareState& state, const std::map<std::string, adapters::Adapter
   return options;
 }
 
-void say_run(const study::Run& run, int64_t done, int64_t total, ProgressLine& line) {
-  line.clear();
-  const char* phase = run.phase == study::RunPhase::search ? "search" : "test";
-  const std::string head =
-      fmt::format("[{}/{}] {:<6} {:<5} learning rate {:<8} seed {}", done, total, phase, run.method, run.learning_rate, run.seed);
-  double best = 0;
-  for (const auto& point : run.curve) best = std::max(best, point.validation_score);
-  if (run.status != study::RunStatus::ok) {
-    std::cerr << fmt::format("{}  {}\n", head, to_string(run.status));
-  } else if (run.tested()) {
-    std::cerr << fmt::format("{}  test {:.4f}  {}\n", head, run.test_score, duration_text(run.seconds));
-  } else {
-    std::cerr << fmt::format("{}  validation {:.4f}  {}\n", head, best, duration_text(run.seconds));
-  }
-}
-
-std::filesystem::path recommended_result(const CompareState& state, const study::Study& study, const study::Summary& summary) {
-  for (const auto& run : study.runs) {
-    if (run.tested() && run.method == summary.recommendation.method && run.seed == state.train.seed)
-      return study::kept_result(state.out, run);
-  }
-  return {};
-}
-
-void print_summary(const study::Study& study, const study::Summary& summary) {
-  std::cout << fmt::format("{:<22}{:>10}  {:<18}{:>12}{:>10}\n", "method", study.score_name, "95 % interval", "parameters", "time");
-  for (const auto& method : summary.methods) {
-    if (!method.tested()) continue;
-    std::cout << fmt::format("{:<22}{:>10.4f}  {:<18}{:>12}{:>10}\n", title_of(study, method.method), method.score.mean,
-                             fmt::format("{:.4f} to {:.4f}", method.score.interval.low, method.score.interval.high),
-                             count_text(static_cast<int64_t>(method.trainable_parameters)), duration_text(method.seconds));
-  }
-  std::cout << "\n" << summary.recommendation.sentence << "\n";
-  for (const auto& caution : summary.recommendation.cautions) std::cout << "note: " << caution << "\n";
-}
-
-int finish(const CompareState& state, const study::Study& study, bool json) {
-  const study::Summary summary = study::summarize(study);
-  const study::ReportFiles report = study::write_report(state.out, study);
-  const auto result = recommended_result(state, study, summary);
-  if (!result.empty()) write_file_atomic(std::filesystem::path(state.out) / "recommended.txt", result.string() + "\n");
-  if (json) {
-    std::cout << format_json({{"recommended", summary.recommendation.method},
-                              {"reason", summary.recommendation.sentence},
-                              {"result", result.string()},
-                              {"report", report.html.string()},
-                              {"report_json", report.json.string()}});
-    return 0;
-  }
-  print_summary(study, summary);
-  if (!result.empty()) std::cout << fmt::format("trained result: {}\n", result.string());
-  std::cout << fmt::format("report: {}\n", report.html.string());
-  return 0;
-}
-
 int run(Command& command, CompareState& state) {
+  if (is_image_pipeline(command.given("model"))) return compare_drawn(command);
   OptionTable table;
   declare_compare(table, state);
   command.apply(table);
@@ -128,34 +72,31 @@ int run(Command& command, CompareState& state) {
   const data::Split split = prepare_data(state.model, state.data, line.sink());
   line.clear();
   std::cerr << split.report.to_text();
-  study::CompareRequest request{.model = state.model, .out = state.out, .split = &split, .options = state.compare, .train = state.train};
-  request.adapter_for = [&configs](const std::string& method) { return adapters::AdapterConfig::from_json(configs.at(method).to_json()); };
+  study::EncoderStudyRequest what{.model = state.model, .split = &split, .train = state.train, .adapter_for = {}};
+  what.adapter_for = [&configs](const std::string& method) { return adapters::AdapterConfig::from_json(configs.at(method).to_json()); };
+  study::EncoderStudy kind(std::move(what));
+  study::CompareRequest request{.out = state.out, .options = state.compare, .first_seed = state.train.seed};
   request.resolved = resolved(state, configs);
   request.title = state.title;
   request.command = fmt::format("lowrank compare --model {} --data {} --out {}", state.model, state.data.data, state.out);
-  request.progress = line.sink();
-  request.on_run = [&line](const study::Run& one, int64_t done, int64_t total) { say_run(one, done, total, line); };
-  request.stop = &interrupt_token();
-  const study::CompareResult result = study::compare(request);
-  line.clear();
-  if (result.complete) return finish(state, result.study, command.json());
-  std::cerr << "stopped; the same command goes on from here\n";
-  return exit_status(ErrorKind::cancelled);
+  return run_study(command, request, kind, line);
 }
 
 }  // namespace
 
 void add_compare(CLI::App& app) {
   auto state = std::make_shared<CompareState>();
-  auto command =
-      std::make_shared<Command>(app, "compare", "which method fits this data?",
-                                "lowrank compare --model MODEL --data reviews.csv --out study\n"
-                                "  lowrank compare --model MODEL --data data/ --methods lora,lokr --seeds 5 --rank 8 --out study");
+  auto command = std::make_shared<Command>(
+      app, "compare", "which method fits this data?",
+      "lowrank compare --model MODEL --data reviews.csv --out study\n"
+      "  lowrank compare --model MODEL --data data/ --methods lora,lokr --seeds 5 --rank 8 --out study\n"
+      "  lowrank compare --model SD_FOLDER --data pictures/ --test other-pictures/ --methods lora,dora --out study");
   OptionTable table, texts, pictures;
   declare_compare(table, *state);
   declare(texts, state->data);
   data::declare_class_folders(pictures, state->data);
   for (const auto* each : {&table, &texts, &pictures}) command->describe(*each);
+  describe_drawn(*command);
   for (const auto* method : adapters::methods()) {
     adapters::AdapterConfig config = adapters::make_config(method->name());
     OptionTable own;

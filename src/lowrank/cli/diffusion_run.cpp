@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <iostream>
+#include <optional>
 
 #include "lowrank/base/error.h"
 #include "lowrank/base/file.h"
@@ -44,31 +45,6 @@ std::vector<train::ClipTokens> load_tokens(const DiffusionRunOptions& options) {
   std::vector<train::ClipTokens> tokens = {train::load_clip_tokens(model / "tokenizer")};
   if (fs::is_directory(model / "tokenizer_2")) tokens.push_back(train::load_clip_tokens(model / "tokenizer_2"));
   return tokens;
-}
-
-void set_adapter(Command& command, const DiffusionRunOptions& options, train::DiffusionRequest& request) {
-  if (options.method == "full") return;
-  if (options.method == "none") {
-    fail(ErrorKind::invalid_argument, "--method", "expected a method that trains something, got 'none', which trains a head alone",
-         "use lora, dora, lokr or full");
-  }
-  adapters::AdapterConfig config = adapters::make_config(options.method);
-  OptionTable own;
-  config.declare(own);
-  command.apply(own);
-  config.seed = static_cast<uint64_t>(options.train.seed);
-  if (command.given("alpha").empty()) config.alpha = static_cast<double>(config.rank);
-  if (command.given("target-modules").empty()) config.target_modules = train::default_targets();
-  request.adapter = std::move(config);
-}
-
-data::ImageSet read_pictures(data::ImageDataOptions options, const DiffusionRunOptions& run, const train::ClipTokens& tokens,
-                             const ProgressSink& progress) {
-  options.threads = run.train.threads;
-  const int64_t windows = run.diffusion.prompt_windows > 0 ? run.diffusion.prompt_windows : kMostWindows;
-  const data::TokenCounter counter{[&](const std::string& text) { return static_cast<int64_t>(tokens.encode(text).size()) + 2; },
-                                   windows * kWindow + 2};
-  return data::read_image_set(options, counter, progress);
 }
 
 void refuse_idle_sample_flags(const OptionTable& table, const train::SampleGridOptions& options) {
@@ -132,6 +108,29 @@ DiffusionRunOptions::DiffusionRunOptions() {
   train.best_by = "loss";
 }
 
+adapters::AdapterConfig image_adapter(Command& command, const std::string& method) {
+  if (method == "none") {
+    fail(ErrorKind::invalid_argument, "--method", "expected a method that trains something, got 'none', which trains a head alone",
+         "use lora, dora, lokr or full");
+  }
+  adapters::AdapterConfig config = adapters::make_config(method);
+  OptionTable own;
+  config.declare(own);
+  command.apply(own);
+  if (command.given("alpha").empty()) config.alpha = static_cast<double>(config.rank);
+  if (command.given("target-modules").empty()) config.target_modules = train::default_targets();
+  return config;
+}
+
+data::ImageSet read_pictures(data::ImageDataOptions options, const DiffusionRunOptions& run, const train::ClipTokens& tokens,
+                             const ProgressSink& progress) {
+  options.threads = run.train.threads;
+  const int64_t windows = run.diffusion.prompt_windows > 0 ? run.diffusion.prompt_windows : kMostWindows;
+  const data::TokenCounter counter{[&](const std::string& text) { return static_cast<int64_t>(tokens.encode(text).size()) + 2; },
+                                   windows * kWindow + 2};
+  return data::read_image_set(options, counter, progress);
+}
+
 void describe_diffusion(Command& command) {
   DiffusionRunOptions options;
   OptionTable table;
@@ -140,15 +139,9 @@ void describe_diffusion(Command& command) {
   describe_autoencoder(command);
 }
 
-std::unique_ptr<PreparedDiffusion> prepare_diffusion(Command& command, DiffusionRunOptions& options, const ProgressSink& progress) {
+std::unique_ptr<PreparedDiffusion> load_run(const DiffusionRunOptions& options, const ProgressSink& progress) {
   auto prepared = std::make_unique<PreparedDiffusion>();
   train::DiffusionRequest& request = prepared->request;
-  OptionTable table;
-  declare_run(table, options);
-  command.apply(table);
-  refuse_idle_sample_flags(table, options.diffusion.samples);
-  set_adapter(command, options, request);
-  command.finish(fmt::format("method '{}' on an image model", options.method));
   check(!options.diffusion.pictures.images.empty(), ErrorKind::invalid_argument, "--data", "expected a folder of pictures, got none");
   tensor::initialise_runtime(options.train.threads);
   request.model = options.model;
@@ -161,11 +154,32 @@ std::unique_ptr<PreparedDiffusion> prepare_diffusion(Command& command, Diffusion
   prepared->pictures = read_pictures(options.diffusion.pictures, options, request.tokens.front(), progress);
   request.pictures = &prepared->pictures;
   if (options.diffusion.validation_images.empty()) return prepared;
-  data::ImageDataOptions held_out = options.diffusion.pictures;
-  held_out.images = options.diffusion.validation_images;
-  held_out.prior_images = held_out.masks = "";
-  prepared->validation = read_pictures(held_out, options, request.tokens.front(), progress);
+  prepared->validation =
+      read_pictures(other_pictures(options, options.diffusion.validation_images), options, request.tokens.front(), progress);
   request.validation = &prepared->validation;
+  return prepared;
+}
+
+data::ImageDataOptions other_pictures(const DiffusionRunOptions& options, const std::string& folder) {
+  data::ImageDataOptions other = options.diffusion.pictures;
+  other.images = folder;
+  other.prior_images = other.masks = "";
+  return other;
+}
+
+std::unique_ptr<PreparedDiffusion> prepare_diffusion(Command& command, DiffusionRunOptions& options, const ProgressSink& progress) {
+  OptionTable table;
+  declare_run(table, options);
+  command.apply(table);
+  refuse_idle_sample_flags(table, options.diffusion.samples);
+  std::optional<adapters::AdapterConfig> adapter;
+  if (options.method != "full") {
+    adapter = image_adapter(command, options.method);
+    adapter->seed = static_cast<uint64_t>(options.train.seed);
+  }
+  command.finish(fmt::format("method '{}' on an image model", options.method));
+  auto prepared = load_run(options, progress);
+  prepared->request.adapter = std::move(adapter);
   return prepared;
 }
 

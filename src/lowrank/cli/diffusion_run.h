@@ -32,6 +32,18 @@ struct PreparedDiffusion {
   data::ImageSet pictures, validation;  // what the request points to
 };
 
+/// The options of an adapter for an image model, from the flags; with default targets and a scale of 1 unless the user says otherwise.
+adapters::AdapterConfig image_adapter(Command& command, const std::string& method);
+
+/// Reads a folder of captioned pictures as training reads its own.
+data::ImageSet read_pictures(data::ImageDataOptions options, const DiffusionRunOptions& run, const train::ClipTokens& tokens,
+                             const ProgressSink& progress);
+/// How the pictures of another folder are read: as those of training, without masks and prior pictures.
+data::ImageDataOptions other_pictures(const DiffusionRunOptions& options, const std::string& folder);
+
+/// Reads tokenizers and pictures; the request has no adapter yet.
+std::unique_ptr<PreparedDiffusion> load_run(const DiffusionRunOptions& options, const ProgressSink& progress);
+
 /// Reads file and flags, tokenizers and pictures.
 std::unique_ptr<PreparedDiffusion> prepare_diffusion(Command& command, DiffusionRunOptions& options, const ProgressSink& progress);
 

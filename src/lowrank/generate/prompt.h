@@ -27,7 +27,7 @@ struct TextConditions {
   at::Tensor pooled;  // [1, P]; undefined without a second encoder
 };
 
-/// What guidance pulls toward and away from.
+/// What guidance pulls toward and away from. For a batch of pictures either may have a row for all or a row each ([B, …]).
 struct Conditions {
   TextConditions positive, negative;
 };

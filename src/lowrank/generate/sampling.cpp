@@ -23,7 +23,7 @@ std::pair<int64_t, int64_t> own_size(const models::Pipeline& pipeline) {
   return {64, 64};
 }
 
-/// One row of conditions for every picture, the negative ones first.
+/// One row of conditions for every picture, the negative ones first; either has one for all or one each.
 at::Tensor rows(const at::Tensor& negative, const at::Tensor& positive, int64_t pictures, bool guided) {
   const auto spread = [&](const at::Tensor& one) {
     std::vector<int64_t> sizes(static_cast<size_t>(one.dim()), -1);
@@ -104,11 +104,11 @@ at::Tensor denoise(const models::Pipeline& pipeline, const diffusion::Sampler& s
   return sample;
 }
 
-at::Tensor decode(const models::Pipeline& pipeline, const at::Tensor& latents) {
+at::Tensor decode(const models::Pipeline& pipeline, const at::Tensor& latents, int64_t at_once) {
   const at::NoGradGuard no_grad;
   const auto options = pipeline.vae->parameters().front().options();
   std::vector<at::Tensor> pictures;
-  for (const at::Tensor& one : latents.split(1)) {
+  for (const at::Tensor& one : latents.split(at_once)) {
     const at::Tensor picture = pipeline.vae->decode((one / pipeline.vae->scaling_factor()).to(options));
     pictures.push_back((picture.to(at::kCPU, at::kFloat) / 2 + 0.5).clamp(0, 1));
   }

@@ -44,8 +44,8 @@ at::Tensor seed_noise(std::span<const uint64_t> seeds, int64_t index, at::IntArr
 at::Tensor denoise(const models::Pipeline& pipeline, const diffusion::Sampler& sampler, const Conditions& conditions, double cfg,
                    const at::Tensor& latents, std::span<const uint64_t> seeds, const SampleHooks& hooks = {});
 
-/// Latents to pictures [B, 3, H, W] in [0, 1], float32 on the CPU, one at a time.
-at::Tensor decode(const models::Pipeline& pipeline, const at::Tensor& latents);
+/// Latents to pictures [B, 3, H, W] in [0, 1], float32 on the CPU, `at_once` at a time: one alone takes least memory.
+at::Tensor decode(const models::Pipeline& pipeline, const at::Tensor& latents, int64_t at_once = 1);
 
 /// One picture a seed, all in one batch.
 at::Tensor sample(const models::Pipeline& pipeline, const Conditions& conditions, const SampleOptions& options,

@@ -22,6 +22,8 @@ std::string rate(double learning_rate);  // 0.0005 -> "5e-4"
 
 /// Safe in a Markdown paragraph and in a table cell: the marks of Markdown escaped, line ends as spaces.
 std::string escape_markdown(std::string_view text);
+/// RFC 4648 with padding.
+std::string base64(std::string_view bytes);
 /// Safe inside <script>: '<' as \u003c.
 std::string escape_script(std::string_view json);
 

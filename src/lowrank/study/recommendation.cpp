@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "lowrank/study/format.h"
 #include "lowrank/study/summary.h"
@@ -109,11 +110,43 @@ void caution_baselines(const Summary& summary, const MethodSummary& chosen, std:
   }
 }
 
+void caution_measures(const Study& study, const Summary& summary, const MethodSummary& chosen, std::vector<std::string>& cautions) {
+  if (!study.measures.empty() && chosen.score.interval.low <= 0) {
+    cautions.push_back("It is not shown to come closer to the true pictures than the model before adaptation.");
+  }
+  for (size_t i = 0; i < summary.measures.size(); ++i) {
+    const Measure& measure = study.measures[i];
+    const MethodSummary* own = find_method(summary.measures[i], chosen.method);
+    if (measure.of == "forgetting" && own != nullptr && own->score.interval.high < 0) {
+      cautions.push_back(
+          fmt::format("With it, the base draws its own pictures worse: by {} they go {:.1f} points of the way back (95 % interval "
+                      "{}). Switch the adapter off for that use.",
+                      measure.title, -100 * own->score.mean, points_range(own->score.interval)));
+    }
+    if (i == 0 || measure.of != "test") continue;
+    for (const Difference& pair : summary.measures[i].pairs) {
+      const auto other = pair.first == chosen.method    ? std::optional(pair.second)
+                         : pair.second == chosen.method ? std::optional(pair.first)
+                                                        : std::nullopt;
+      if (!other || find_difference(summary.measures[i], *other, chosen.method)->verdict != Verdict::better) continue;
+      cautions.push_back(fmt::format("By {}, {} is shown better than it.", measure.title, title_of(study, *other)));
+    }
+  }
+}
+
 }  // namespace
 
 Recommendation recommend(const Study& study, const Summary& summary, double margin) {
   const MethodSummary* best = best_of(summary);
   if (!best) return {"", "No recommendation: no method has a tested run.", {}};
+  if (!study.measures.empty() && best->score.mean <= 0) {
+    return {"",
+            fmt::format(
+                "No recommendation: no method comes closer to the true pictures than the model before adaptation; the best of them, {}, "
+                "goes {:.1f} points of the way back.",
+                title_of(study, best->method), -100 * best->score.mean),
+            {}};
+  }
   const MethodSummary* chosen = best;
   size_t candidates = 0;
   for (const MethodSummary& method : summary.methods) {
@@ -128,6 +161,7 @@ Recommendation recommend(const Study& study, const Summary& summary, double marg
   result.sentence = lead + ": " + reason(study, summary, *chosen, *best, candidates, margin) + ".";
   caution_uncertainty(study, summary, *chosen, *best, margin, result.cautions);
   caution_baselines(summary, *chosen, result.cautions);
+  caution_measures(study, summary, *chosen, result.cautions);
   return result;
 }
 

@@ -24,13 +24,25 @@ struct Table {
   int highlight = -1;                          // row of the recommended method
 };
 
+/// A row a caption, a picture a column; "" where there is none.
+struct PictureTable {
+  struct Row {
+    std::string caption;
+    std::vector<std::string> files, bytes;  // below the report's folder, and the PNGs' content
+  };
+  std::string caption;
+  std::vector<std::string> columns;
+  std::vector<Row> rows;
+};
+
 /// One part of a section. A figure is drawn by the page's script from chart_data(); elsewhere it is left out.
 struct Block {
-  enum class Kind { paragraph, list, table, figure, code } kind = Kind::paragraph;
+  enum class Kind { paragraph, list, table, figure, code, pictures } kind = Kind::paragraph;
   std::string text;                // paragraph, code, or a figure's caption
   std::string id;                  // figure: "curves", "differences" or "costs"
   std::vector<std::string> items;  // list
   Table table;
+  PictureTable pictures;  // in the page itself; in Markdown links to the files
 };
 
 struct Section {
@@ -45,7 +57,8 @@ struct Document {
   std::vector<Section> sections;
 };
 
-Document make_document(const Study& study, const Summary& summary);
+/// `folder`: where a study's pictures are; empty for a study without.
+Document make_document(const Study& study, const Summary& summary, const std::filesystem::path& folder = {});
 std::string render_html(const Document& document, const Json& chart_data);
 std::string render_markdown(const Document& document);
 

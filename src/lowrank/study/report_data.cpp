@@ -3,6 +3,7 @@
 #include <map>
 
 #include "lowrank/base/file.h"
+#include "lowrank/study/measures.h"
 #include "lowrank/study/report.h"
 
 namespace lowrank::study {
@@ -11,15 +12,19 @@ namespace {
 
 Json pair_of(Interval interval, double scale = 1) { return Json::array({scale * interval.low, scale * interval.high}); }
 
+/// What a curve shows of a validation: the score in per cent, or the loss.
+double shown(const CurvePoint& point, bool by_loss) { return by_loss ? point.validation_loss : 100 * point.validation_score; }
+
 /// Mean, lowest and highest over the seeds at each step that all of them reached.
 Json curve_of(const Study& study, const std::string& method) {
+  const bool by_loss = !study.measures.empty();
   std::map<int64_t, std::vector<const CurvePoint*>> steps;
   size_t runs = 0;
   for (const Run& run : study.runs) {
     if (run.method != method || !run.tested()) continue;
     ++runs;
     for (const CurvePoint& point : run.curve) {
-      if (std::isfinite(point.validation_score)) steps[point.step].push_back(&point);
+      if (std::isfinite(shown(point, by_loss))) steps[point.step].push_back(&point);
     }
   }
   Json points = Json::array();
@@ -27,13 +32,13 @@ Json curve_of(const Study& study, const std::string& method) {
     if (seeds.size() < runs) continue;
     double sum = 0, seconds = 0, low = INFINITY, high = -INFINITY;
     for (const CurvePoint* point : seeds) {
-      sum += point->validation_score;
+      sum += shown(*point, by_loss);
       seconds += point->seconds;
-      low = std::min(low, point->validation_score);
-      high = std::max(high, point->validation_score);
+      low = std::min(low, shown(*point, by_loss));
+      high = std::max(high, shown(*point, by_loss));
     }
     const auto count = static_cast<double>(seeds.size());
-    points.push_back({{"step", step}, {"seconds", seconds / count}, {"mean", 100 * sum / count}, {"low", 100 * low}, {"high", 100 * high}});
+    points.push_back({{"step", step}, {"seconds", seconds / count}, {"mean", sum / count}, {"low", low}, {"high", high}});
   }
   return points;
 }
@@ -93,6 +98,30 @@ Json json_of(const Difference& pair) {
           {"verdict", to_string(pair.verdict)}};
 }
 
+Json measures_json(const Study& study, const Summary& summary) {
+  Json list = Json::array();
+  for (size_t i = 0; i < summary.measures.size(); ++i) {
+    const Measure& measure = study.measures[i];
+    Json json = {{"name", measure.name},
+                 {"of", measure.of},
+                 {"base", mean_of(measure.base)},
+                 {"best", mean_of(measure.best)},
+                 {"drawing_noise", drawing_noise(measure)},
+                 {"methods", Json::array()},
+                 {"pairs", Json::array()}};
+    for (const MethodSummary& method : summary.measures[i].methods) {
+      if (!method.tested()) continue;
+      json["methods"].push_back({{"method", method.method},
+                                 {"distance", mean_distance(study, method.method, measure)},
+                                 {kCloseness, json_of(method.score)},
+                                 {"seed_deviation", method.seed_deviation}});
+    }
+    for (const Difference& pair : summary.measures[i].pairs) json["pairs"].push_back(json_of(pair));
+    list.push_back(std::move(json));
+  }
+  return list;
+}
+
 }  // namespace
 
 Json chart_data(const Study& study, const Summary& summary) {
@@ -114,7 +143,12 @@ Json chart_data(const Study& study, const Summary& summary) {
                            {"noise", 100 * pair->noise_floor},
                            {"verdict", to_string(pair->verdict)}});
   }
+  const bool by_loss = !study.measures.empty();
   return {{"score", study.score_name},
+          {"curve",
+           {{"title", by_loss ? "validation loss" : fmt::format("validation {}, %", study.score_name)},
+            {"digits", by_loss ? 4 : 1},
+            {"unit", by_loss ? "" : " %"}}},
           {"reference", title_of(study, study.reference)},
           {"methods", methods},
           {"differences", differences},
@@ -127,6 +161,7 @@ Json report_json(const Study& study, const Summary& summary) {
     runs.push_back(to_json(run));
     runs.back().erase("predicted");
     runs.back().erase("item_scores");
+    runs.back().erase("distances");
   }
   Json result = {{"recommendation",
                   {{"method", summary.recommendation.method},
@@ -140,12 +175,17 @@ Json report_json(const Study& study, const Summary& summary) {
   for (const MethodSummary& method : summary.methods) result["methods"].push_back(json_of(method));
   for (const Difference& pair : summary.pairs) result["pairs"].push_back(json_of(pair));
   for (const CostAxis& axis : summary.costs) result["pareto"][axis.name] = axis.pareto;
-  return {{"study", to_json(study)}, {"summary", result}, {"runs", runs}};
+  result["measures"] = measures_json(study, summary);
+  Json record = to_json(study);
+  for (Json& measure : record["measures"]) {
+    for (const char* items : {"base", "base_again", "best"}) measure.erase(items);
+  }
+  return {{"study", record}, {"summary", result}, {"runs", runs}};
 }
 
 ReportFiles write_report(const std::filesystem::path& folder, const Study& study, const SummaryOptions& options) {
   const Summary summary = summarize(study, options);
-  const Document document = make_document(study, summary);
+  const Document document = make_document(study, summary, folder);
   ReportFiles files{folder / "report.html", folder / "report.md", folder / "report.json"};
   std::filesystem::create_directories(folder);
   write_file_atomic(files.html, render_html(document, chart_data(study, summary)));

@@ -2,7 +2,7 @@
 #include <cmath>
 
 #include "lowrank/study/format.h"
-#include "lowrank/study/report.h"
+#include "lowrank/study/report_sections.h"
 
 namespace lowrank::study {
 
@@ -10,14 +10,7 @@ namespace {
 
 using Kind = Block::Kind;
 
-Block paragraph(std::string text) { return {.kind = Kind::paragraph, .text = std::move(text)}; }
 Block figure(std::string id, std::string caption) { return {.kind = Kind::figure, .text = std::move(caption), .id = std::move(id)}; }
-Block block(Table table) { return {.kind = Kind::table, .table = std::move(table)}; }
-
-std::string capitalized(std::string text) {
-  if (!text.empty()) text[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(text[0])));
-  return text;
-}
 
 class Builder {
  public:
@@ -54,9 +47,9 @@ class Builder {
 
   Section differences() const {
     Section section{.id = "differences", .title = "Differences", .blocks = {}};
-    Table table = difference_table(fmt::format("Each method minus {}, in percentage points", title_of(study_, study_.reference)));
+    Table table = difference_table(fmt::format("Each method minus {}, in percentage points", title_of(study_, study_.reference)), false);
     for (const std::string& method : study_.methods) {
-      if (const auto pair = find_difference(summary_, method, study_.reference)) table.rows.push_back(difference_row(*pair, false));
+      if (const auto pair = find_difference(summary_, method, study_.reference)) table.rows.push_back(difference_row(study_, *pair, false));
     }
     if (summary_.pairs.empty()) {
       section.blocks.push_back(paragraph("Fewer than two methods were tested on a common seed, so there is nothing to compare."));
@@ -76,9 +69,8 @@ class Builder {
   }
 
   Section pairs() const {
-    Table table = difference_table("First minus second, in percentage points");
-    table.columns.insert(table.columns.begin() + 3, {Column{"Bootstrap interval"}, Column{"Corrected interval"}});
-    for (const Difference& pair : summary_.pairs) table.rows.push_back(difference_row(pair, true));
+    Table table = difference_table("First minus second, in percentage points", true);
+    for (const Difference& pair : summary_.pairs) table.rows.push_back(difference_row(study_, pair, true));
     return {.id = "pairs", .title = "Every pair of methods", .blocks = {block(std::move(table))}, .folded = true};
   }
 
@@ -114,23 +106,25 @@ class Builder {
   Section curves() const {
     return {.id = "curves",
             .title = "Learning curves",
-            .blocks = {figure("curves",
-                              "Validation score during training: line, mean over seeds; band, from the lowest to the highest "
-                              "seed. A line ends where the first of its seeds stopped.")}};
+            .blocks = {figure("curves", fmt::format("Validation {} during training: line, mean over seeds; band, from the lowest to the "
+                                                    "highest seed. A line ends where the first of its seeds stopped.",
+                                                    by_loss() ? "loss under fixed noise" : "score"))}};
   }
 
   Section search() const {
-    Table table{.caption = "Best validation score of each search run",
-                .columns = {{"Method", false}, {"Learning rate"}, {"Seed"}, {"Best validation score"}, {"Chosen", false}}};
+    const std::string what = by_loss() ? "loss" : "score";
+    Table table{.caption = fmt::format("Best validation {} of each search run", what),
+                .columns = {{"Method", false}, {"Learning rate"}, {"Seed"}, {"Best validation " + what}, {"Chosen", false}}};
     for (const std::string& method : study_.methods) {
       const auto chosen = choose_learning_rate(study_, method);
       for (const Run& run : study_.runs) {
         if (run.method != method || run.phase != RunPhase::search) continue;
         double best = kUnknown;
-        for (const CurvePoint& point : run.curve) best = std::fmax(best, point.validation_score);
-        table.rows.push_back({title_of(study_, method), rate(run.learning_rate), fmt::format("{}", run.seed),
-                              run.status == RunStatus::ok ? percent(best) : std::string(to_string(run.status)),
-                              chosen && *chosen == run.learning_rate ? "yes" : ""});
+        for (const CurvePoint& point : run.curve) best = std::fmax(best, quality(point));
+        table.rows.push_back(
+            {title_of(study_, method), rate(run.learning_rate), fmt::format("{}", run.seed),
+             run.status == RunStatus::ok ? (by_loss() ? decimal(-best, 5) : percent(best)) : std::string(to_string(run.status)),
+             chosen && *chosen == run.learning_rate ? "yes" : ""});
       }
     }
     return {.id = "search",
@@ -188,29 +182,27 @@ class Builder {
   }
 
   Section method() const {
+    std::vector<std::string> items = measure_explanations(study_);
+    items.insert(
+        items.end(),
+        {by_loss() ? "Methods are paired: the same seeds (data order, noise, timesteps) and the same test pictures, each drawn from the "
+                     "same noise, for each. A difference is taken picture by picture."
+                   : "Methods are paired: the same seeds (data order, start of the head) and the same test items for each. A "
+                     "difference is taken item by item.",
+         "Intervals hold for new seeds and new test items at once. The seeds' part follows Student's t with (seeds − 1) degrees of "
+         "freedom, the items' part with (items − 1); their sum is integrated numerically (Behrens–Fisher).",
+         "For a difference, the seeds' variance is the larger of the pair's own and the one pooled over all methods, with (methods − "
+         "1) × (seeds − 1) degrees of freedom.",
+         "The two-way bootstrap resamples seeds and items. With few seeds it is too narrow (about 75 % instead of 95 % with three "
+         "seeds that vary much), so it is shown as a check and decides nothing. A sign-flip test over three seeds cannot go below p "
+         "= 0.25.",
+         "Seed noise (A/A) is measured on seed pairs of one method and scaled to means over the seeds used.",
+         fmt::format("Learning rates are chosen on validation data{}; the test set is used once, by the final runs.",
+                     by_loss() ? ", by the loss under fixed noise" : ""),
+         "Recommendation: among the methods that are not shown worse than the best and lose at most the margin, the one with the "
+         "smallest adapter; sizes within 10 % count as equal and training time decides."});
     return {
-        .id = "method",
-        .title = "How the figures come about",
-        .blocks =
-            {{.kind = Kind::list,
-              .items =
-                  {"Methods are paired: the same seeds (data order, start of the head) and the same test items for each. A difference is "
-                   "taken item by item.",
-                   "Intervals hold for new seeds and new test items at once. The seeds' part follows Student's t with (seeds − 1) degrees "
-                   "of freedom, the "
-                   "items' part with (items − 1); their sum is integrated numerically (Behrens–Fisher).",
-                   "For a difference, the seeds' variance is the larger of the pair's own and the one pooled over all methods, with "
-                   "(methods − 1) × (seeds − 1) "
-                   "degrees of freedom.",
-                   "The two-way bootstrap resamples seeds and items. With few seeds it is too narrow (about 75 % instead of 95 % with "
-                   "three seeds that "
-                   "vary much), so it is shown as a check and decides nothing. A sign-flip test over three seeds cannot go below p = 0.25.",
-                   "Seed noise (A/A) is measured on seed pairs of one method and scaled to means over the seeds used.",
-                   "Learning rates are chosen on validation data; the test set is used once, by the final runs.",
-                   "Recommendation: among the methods that are not shown worse than the best and lose at most the margin, the one with the "
-                   "smallest "
-                   "adapter; sizes within 10 % count as equal and training time decides."}}},
-        .folded = true};
+        .id = "method", .title = "How the figures come about", .blocks = {{.kind = Kind::list, .items = std::move(items)}}, .folded = true};
   }
 
   Section reproduce() const {
@@ -221,19 +213,7 @@ class Builder {
   }
 
  private:
-  static Table difference_table(std::string caption) {
-    return {.caption = std::move(caption),
-            .columns = {{"Comparison", false}, {"Difference"}, {"95 % interval"}, {"Seed noise (A/A)"}, {"p (Holm)"}, {"Verdict", false}}};
-  }
-
-  std::vector<std::string> difference_row(const Difference& pair, bool all) const {
-    std::vector<std::string> row{fmt::format("{} − {}", title_of(study_, pair.first), title_of(study_, pair.second)),
-                                 points(pair.estimate.mean), points_range(pair.estimate.interval)};
-    if (all) row.insert(row.end(), {points_range(pair.bootstrap), points_range(pair.corrected)});
-    const std::string noise = std::isfinite(pair.noise_floor) ? fmt::format("±{:.1f}", 100 * pair.noise_floor) : "–";
-    row.insert(row.end(), {noise, pair.verdict == Verdict::one_seed ? "–" : p_text(pair.p_holm), std::string(to_string(pair.verdict))});
-    return row;
-  }
+  bool by_loss() const { return !study_.measures.empty(); }
 
   static void flatten(const Json& value, const std::string& name, std::vector<std::vector<std::string>>& rows) {
     if (value.is_object()) {
@@ -251,18 +231,58 @@ class Builder {
   const Summary& summary_;
 };
 
+/// What there is to test on.
+std::string size_of(const Study& study) {
+  if (study.measures.empty()) return fmt::format("{} labels · {} test items", study.label_names.size(), study.test_labels.size());
+  return fmt::format("{} test pictures", study.measures.front().base.size());
+}
+
 }  // namespace
 
-Document make_document(const Study& study, const Summary& summary) {
+Block paragraph(std::string text) { return {.kind = Kind::paragraph, .text = std::move(text)}; }
+Block block(Table table) { return {.kind = Kind::table, .table = std::move(table)}; }
+
+std::string capitalized(std::string text) {
+  if (!text.empty()) text[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(text[0])));
+  return text;
+}
+
+Table difference_table(std::string caption, bool all) {
+  Table table{.caption = std::move(caption), .columns = {{"Comparison", false}, {"Difference"}, {"95 % interval"}}};
+  if (all) table.columns.insert(table.columns.end(), {{"Bootstrap interval"}, {"Corrected interval"}});
+  table.columns.insert(table.columns.end(), {{"Seed noise (A/A)"}, {"p (Holm)"}, {"Verdict", false}});
+  return table;
+}
+
+std::vector<std::string> difference_row(const Study& study, const Difference& pair, bool all) {
+  std::vector<std::string> row{fmt::format("{} − {}", title_of(study, pair.first), title_of(study, pair.second)),
+                               points(pair.estimate.mean), points_range(pair.estimate.interval)};
+  if (all) row.insert(row.end(), {points_range(pair.bootstrap), points_range(pair.corrected)});
+  const std::string noise = std::isfinite(pair.noise_floor) ? fmt::format("±{:.1f}", 100 * pair.noise_floor) : "–";
+  row.insert(row.end(), {noise, pair.verdict == Verdict::one_seed ? "–" : p_text(pair.p_holm), std::string(to_string(pair.verdict))});
+  return row;
+}
+
+Document make_document(const Study& study, const Summary& summary, const std::filesystem::path& folder) {
   const Builder builder(study, summary);
   Document document{.title = study.title.empty() ? "Comparison of adaptation methods" : study.title};
   const auto tested = std::count_if(summary.methods.begin(), summary.methods.end(), [](const auto& method) { return method.tested(); });
-  document.subtitle = fmt::format("{} · {} methods tested · {} labels · {} test items", study.model, tested, study.label_names.size(),
-                                  study.test_labels.size());
+  document.subtitle = fmt::format("{} · {} methods tested · {}", study.model, tested, size_of(study));
   document.recommendation = summary.recommendation.sentence;
   document.cautions = summary.recommendation.cautions;
   document.notes = summary.notes;
-  document.sections = {builder.results(), builder.differences(), builder.pairs(), builder.costs(), builder.curves(), builder.search()};
+  const bool drawn = !study.measures.empty();
+  if (drawn) {
+    document.sections = {closeness_section(study, summary), pictures_section(study, folder)};
+  } else {
+    document.sections = {builder.results()};
+  }
+  document.sections.push_back(builder.differences());
+  if (drawn)
+    document.sections.insert(document.sections.end(), {measures_section(study, summary), prompts_section(study, summary, folder),
+                                                       forgetting_section(study, summary, folder)});
+  std::erase_if(document.sections, [](const Section& section) { return section.blocks.empty(); });
+  for (auto&& section : {builder.pairs(), builder.costs(), builder.curves(), builder.search()}) document.sections.push_back(section);
   if (!study.label_names.empty() && tested > 0) document.sections.push_back(builder.recall());
   document.sections.push_back(builder.runs());
   document.sections.push_back(builder.facts("data", "Data", study.data_report, false));

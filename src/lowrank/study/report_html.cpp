@@ -40,6 +40,27 @@ std::string render(const Table& table) {
   return html + "</tbody>\n</table>\n</div>\n</figure>\n";
 }
 
+std::string render(const PictureTable& sheet) {
+  const std::string caption = escape_html(sheet.caption);
+  std::string html = fmt::format(
+      "<figure class=\"table sheet\">\n<figcaption>{0}</figcaption>\n<div class=\"scroll\" role=\"region\" tabindex=\"0\" "
+      "aria-label=\"{0}\">\n<table aria-label=\"{0}\">\n<thead><tr><th scope=\"col\">Caption</th>",
+      caption);
+  for (const std::string& column : sheet.columns) html += fmt::format("<th scope=\"col\">{}</th>", escape_html(column));
+  html += "</tr></thead>\n<tbody>\n";
+  for (const PictureTable::Row& row : sheet.rows) {
+    html += fmt::format("<tr><th scope=\"row\"><span title=\"{0}\">{0}</span></th>", escape_html(row.caption));
+    for (size_t i = 0; i < row.bytes.size(); ++i) {
+      const std::string words = escape_html(fmt::format("{}: {}", sheet.columns[i], row.caption));
+      html += row.bytes[i].empty()
+                  ? "<td>–</td>"
+                  : fmt::format("<td><img alt=\"{0}\" title=\"{0}\" src=\"data:image/png;base64,{1}\"></td>", words, base64(row.bytes[i]));
+    }
+    html += "</tr>\n";
+  }
+  return html + "</tbody>\n</table>\n</div>\n</figure>\n";
+}
+
 std::string render(const Block& block) {
   const std::string text = escape_html(block.text);
   switch (block.kind) {
@@ -47,6 +68,7 @@ std::string render(const Block& block) {
     case Block::Kind::code: return "<pre tabindex=\"0\"><code>" + text + "</code></pre>\n";
     case Block::Kind::table: return render(block.table);
     case Block::Kind::list: return list("plain", block.items);
+    case Block::Kind::pictures: return render(block.pictures);
     case Block::Kind::figure: break;
   }
   return fmt::format(

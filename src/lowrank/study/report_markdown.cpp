@@ -23,12 +23,28 @@ std::string render(const Table& table) {
   return text;
 }
 
+std::string render(const PictureTable& sheet) {
+  std::string text = "**" + escape_markdown(sheet.caption) + "**\n\n| Caption ", rule = "|---";
+  for (const std::string& column : sheet.columns) {
+    text += "| " + escape_markdown(column) + " ";
+    rule += "|---";
+  }
+  text += "|\n" + rule + "|\n";
+  for (const PictureTable::Row& row : sheet.rows) {
+    text += "| " + escape_markdown(row.caption) + " ";
+    for (size_t i = 0; i < row.files.size(); ++i) text += row.bytes[i].empty() ? "| – " : "| ![](" + row.files[i] + ") ";
+    text += "|\n";
+  }
+  return text;
+}
+
 std::string render(const Block& block) {
   switch (block.kind) {
     case Block::Kind::paragraph: return escape_markdown(block.text) + "\n";
     case Block::Kind::code: return "    " + block.text + "\n";
     case Block::Kind::figure: return "";
     case Block::Kind::table: return "**" + escape_markdown(block.table.caption) + "**\n\n" + render(block.table);
+    case Block::Kind::pictures: return render(block.pictures);
     case Block::Kind::list: break;
   }
   std::string text;

@@ -5,16 +5,12 @@
 #include <optional>
 #include <torch/version.h>
 
+#include "lowrank/adapters/config.h"
 #include "lowrank/base/error.h"
 #include "lowrank/base/hash.h"
 #include "lowrank/base/log.h"
-#include "lowrank/evaluate/forgetting.h"
-#include "lowrank/evaluate/forward.h"
-#include "lowrank/evaluate/scores.h"
 #include "lowrank/study/summary.h"
 #include "lowrank/tensor/runtime.h"
-#include "lowrank/train/save.h"
-#include "lowrank/train/train.h"
 
 namespace lowrank::study {
 
@@ -22,14 +18,9 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// Rounded to three digits, so that a rate reads well and is the same number again when a file is read.
-double rate_of(const std::string& method, double factor) {
-  return std::stod(fmt::format("{:.3g}", train::default_learning_rate(method) * factor));
-}
-
 class Runner {
  public:
-  explicit Runner(const CompareRequest& request);
+  Runner(const CompareRequest& request, StudyKind& kind);
   CompareResult go();
 
  private:
@@ -39,28 +30,22 @@ class Runner {
   /// Trains one run unless its record is there. False when the user stopped.
   bool run_once(Run key);
   void train_into(Run& run);
-  void test_into(Run& run, train::TrainResult& result);
-  void keep(const Run& run, const train::TrainRequest& request, const train::TrainResult& result);
+  void keep(const Run& run, const TrainedRun& trained) const;
   void note(const Run& run);
   void open_study();
-  train::TrainRequest train_request(const Run& run) const;
+  double rate_of(const std::string& method, double factor) const;
+  RunHooks hooks(const std::string& what) const;
   Run key(const std::string& method, double rate, int64_t seed, RunPhase phase) const;
   bool stopped() const { return request_.stop != nullptr && request_.stop->requested(); }
 
   const CompareRequest& request_;
+  StudyKind& kind_;
   Study study_;
-  at::Tensor original_;  // embeddings of the test rows before any adaptation [n, D]
-  models::Pooling pooling_;
-  std::map<std::string, train::TrainResult> searched_;  // by final run name: trained while searching, not tested yet
+  std::map<std::string, std::unique_ptr<TrainedRun>> searched_;  // by final run name: trained while searching, not tested yet
   int64_t done_ = 0, total_ = 0;
 };
 
-Runner::Runner(const CompareRequest& request) : request_(request), pooling_(models::stored_pooling(request.model).first) {
-  const auto& split = *request.split;
-  check(split.validation.size() > 0 && split.test.size() > 0, ErrorKind::invalid_argument, "compare",
-        "expected validation and test rows, got {} and {}", split.validation.size(), split.test.size());
-  check(split.train.task == data::Task::single_label, ErrorKind::unsupported, "compare",
-        "expected a single-label task, got {}; train and eval take it", data::to_string(split.train.task));
+Runner::Runner(const CompareRequest& request, StudyKind& kind) : request_(request), kind_(kind) {
   check(!request.options.methods.empty() && request.options.seeds >= 1 && request.options.search_seeds <= request.options.seeds,
         ErrorKind::invalid_argument, "compare", "expected a method and at least as many seeds ({}) as search seeds ({})",
         request.options.seeds, request.options.search_seeds);
@@ -69,35 +54,33 @@ Runner::Runner(const CompareRequest& request) : request_(request), pooling_(mode
   total_ = methods * (rates * request.options.search_seeds + request.options.seeds);
 }
 
+/// Rounded to three digits, so that a rate reads well and is the same number again when a file is read.
+double Runner::rate_of(const std::string& method, double factor) const {
+  return std::stod(fmt::format("{:.3g}", kind_.default_learning_rate(method) * factor));
+}
+
 void Runner::open_study() {
-  const auto& split = *request_.split;
+  kind_.describe(study_);
   study_.title = request_.title;
   study_.command = request_.command;
-  study_.model = request_.model.string();
-  study_.unit = split.train.pictures ? "pictures" : "tokens";
-  study_.data_hash = split.report.hash;
   study_.reference = request_.options.reference;
   study_.methods = request_.options.methods;
   for (const auto* method : adapters::methods()) study_.titles[std::string(method->name())] = method->title();
-  study_.label_names = split.labels.names;
-  for (const auto& example : split.test.examples) study_.test_labels.push_back(static_cast<int32_t>(example.labels.at(0)));
-  std::vector<int64_t> counts(split.labels.names.size());
-  for (const auto& example : split.train.examples) ++counts[static_cast<size_t>(example.labels.at(0))];
-  study_.majority_label = static_cast<int32_t>(std::max_element(counts.begin(), counts.end()) - counts.begin());
-  study_.data_report = split.report.to_json();
   study_.options = request_.resolved;
   study_.machine = {{"description", tensor::machine_description()}};
   study_.versions = {{"libtorch", TORCH_VERSION}};
+  std::optional<Study> before;
   if (fs::exists(request_.out / "study.json")) {
-    Study before = load_study(request_.out);
-    check(before.data_hash == study_.data_hash && before.model == study_.model && before.options == study_.options,
+    before = load_study(request_.out);
+    check(before->data_hash == study_.data_hash && before->model == study_.model && before->options == study_.options,
           ErrorKind::invalid_argument, request_.out.string(), "the folder holds a study of other {}; give another --out",
-          before.data_hash != study_.data_hash ? "data"
-          : before.model != study_.model       ? "model"
-                                               : "options");
-    study_.runs = std::move(before.runs);
+          before->data_hash != study_.data_hash ? "data"
+          : before->model != study_.model       ? "model"
+                                                : "options");
+    study_.runs = std::move(before->runs);
   }
   fs::create_directories(request_.out);
+  kind_.measure_base(study_, before ? &*before : nullptr, hooks("base"));
   save_study(request_.out, study_);
 }
 
@@ -110,23 +93,15 @@ Run Runner::key(const std::string& method, double rate, int64_t seed, RunPhase p
   return run;
 }
 
-train::TrainRequest Runner::train_request(const Run& run) const {
-  train::TrainRequest request{.model = request_.model, .split = request_.split, .method = run.method};
-  request.options = request_.train;
-  request.options.learning_rate = run.learning_rate;
-  request.options.seed = run.seed;
-  if (run.method != "none" && run.method != "full") {
-    request.adapter = request_.adapter_for(run.method);
-    request.adapter->seed = static_cast<uint64_t>(run.seed);
-  }
-  request.stop = request_.stop;
+RunHooks Runner::hooks(const std::string& what) const {
+  RunHooks hooks{.progress = {}, .stop = request_.stop};
   if (request_.progress) {
-    request.progress = [this, name = run_name(run)](Progress progress) {
-      progress.stage = fmt::format("[{}/{}] {} {}", done_ + 1, total_, name, progress.stage);
+    hooks.progress = [this, what](Progress progress) {
+      progress.stage = fmt::format("[{}/{}] {} {}", done_ + 1, total_, what, progress.stage);
       request_.progress(progress);
     };
   }
-  return request;
+  return hooks;
 }
 
 void Runner::note(const Run& run) {
@@ -159,10 +134,10 @@ bool Runner::run_once(Run run) {
 }
 
 void Runner::train_into(Run& run) {
-  const train::TrainRequest request = train_request(run);
   const auto found = searched_.find(run_name(run));
-  train::TrainResult result = found == searched_.end() ? train::train(request) : std::move(found->second);
+  std::unique_ptr<TrainedRun> trained = found == searched_.end() ? kind_.train(run, hooks(run_name(run))) : std::move(found->second);
   if (found != searched_.end()) searched_.erase(found);
+  const train::RunResult& result = trained->result();
   if (result.outcome == train::Outcome::cancelled) {
     run.status = RunStatus::interrupted;
     return;
@@ -173,7 +148,7 @@ void Runner::train_into(Run& run) {
                          .seconds = point.seconds,
                          .train_loss = point.train_loss,
                          .validation_loss = point.loss,
-                         .validation_score = point.score});
+                         .validation_score = result.score_name.empty() ? kUnknown : point.score});
   }
   run.best_step = result.best >= 0 ? result.validations[static_cast<size_t>(result.best)].step : result.steps;
   run.seconds = result.seconds;
@@ -183,41 +158,30 @@ void Runner::train_into(Run& run) {
   run.adapter_bytes = 4 * result.trained_parameters;
   run.options_hash = sha256_hex(format_json_line(study_.options)).substr(0, 16);
   if (run.phase == RunPhase::final) {
-    test_into(run, result);
-    keep(run, request, result);
+    trained->test(run, study_, hooks(run_name(run)));
+    keep(run, *trained);
   } else {
     // The final run of this rate and seed would compute the very same: it is kept, and tested only if this rate is chosen.
-    searched_.emplace(run_name(key(run.method, run.learning_rate, run.seed, RunPhase::final)), std::move(result));
+    searched_.emplace(run_name(key(run.method, run.learning_rate, run.seed, RunPhase::final)), std::move(trained));
   }
 }
 
-void Runner::test_into(Run& run, train::TrainResult& result) {
-  const data::Dataset& rows = request_.split->test;
-  models::Model& model = *result.trainee.model;
-  const evaluate::ForwardOptions options{.stop = request_.stop};
-  run.predicted = evaluate::score(rows, evaluate::outputs_of(model, rows, options)).predicted;
-  score_predictions(run, study_.test_labels);
-  const at::Tensor adapted = evaluate::embeddings_of(model, rows, pooling_, /*normalise=*/true, options);
-  const evaluate::SimilarityDrift drift = evaluate::similarity_drift(original_, adapted);
-  run.forgetting = {drift.rank_agreement, drift.similarity_shift};
-}
-
-void Runner::keep(const Run& run, const train::TrainRequest& request, const train::TrainResult& result) {
-  const bool wanted = request_.options.keep == "all" || (request_.options.keep == "first" && run.seed == request_.train.seed);
+void Runner::keep(const Run& run, const TrainedRun& trained) const {
+  const bool wanted = request_.options.keep == "all" || (request_.options.keep == "first" && run.seed == request_.first_seed);
   if (!wanted) return;
   const fs::path folder = request_.out / "results" / run_name(run);
   fs::create_directories(folder);
-  train::save_result(folder, request_.model, result.trainee, train::describe(request, result.trainee, result.to_json()));
+  trained.save(folder);
 }
 
 bool Runner::search(const std::string& method) {
   for (int64_t s = 0; s < request_.options.search_seeds; ++s) {
     for (const double factor : request_.options.rate_factors) {
-      if (stopped() || !run_once(key(method, rate_of(method, factor), request_.train.seed + s, RunPhase::search))) return false;
+      if (stopped() || !run_once(key(method, rate_of(method, factor), request_.first_seed + s, RunPhase::search))) return false;
       // Only the rate that leads so far may be needed again: the other models are let go.
       const auto best = choose_learning_rate(study_, method);
       std::erase_if(searched_, [&](const auto& entry) {
-        return !best || entry.first != run_name(key(method, *best, request_.train.seed + s, RunPhase::final));
+        return !best || entry.first != run_name(key(method, *best, request_.first_seed + s, RunPhase::final));
       });
     }
   }
@@ -226,7 +190,7 @@ bool Runner::search(const std::string& method) {
 
 bool Runner::test(const std::string& method, double rate) {
   for (int64_t s = 0; s < request_.options.seeds; ++s) {
-    if (stopped() || !run_once(key(method, rate, request_.train.seed + s, RunPhase::final))) return false;
+    if (stopped() || !run_once(key(method, rate, request_.first_seed + s, RunPhase::final))) return false;
   }
   return true;
 }
@@ -242,10 +206,6 @@ bool Runner::compare_method(const std::string& method) {
 
 CompareResult Runner::go() {
   open_study();
-  {
-    const auto untouched = models::load_model(request_.model, {});
-    original_ = evaluate::embeddings_of(*untouched, request_.split->test, pooling_, /*normalise=*/true, {.stop = request_.stop});
-  }
   bool complete = true;
   for (const auto& method : request_.options.methods) {
     searched_.clear();
@@ -271,12 +231,12 @@ void declare(OptionTable& table, CompareOptions& options) {
       .group(group);
 }
 
-CompareResult compare(const CompareRequest& request) { return Runner(request).go(); }
+CompareResult compare(const CompareRequest& request, StudyKind& kind) { return Runner(request, kind).go(); }
 
 fs::path kept_result(const fs::path& out, const Run& run) {
-  for (const char* kind : {"adapter", "model"}) {
-    const fs::path folder = out / "results" / run_name(run) / kind;
-    if (fs::exists(folder)) return folder;
+  for (const char* kind : {"adapter", "adapter.safetensors", "model", "model.safetensors"}) {
+    const fs::path path = out / "results" / run_name(run) / kind;
+    if (fs::exists(path)) return path;
   }
   return {};
 }

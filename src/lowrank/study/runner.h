@@ -1,6 +1,6 @@
 // Runs a comparison: for each method a search over learning rates on validation, then the chosen rate with every seed, tested
-// once. Runs are paired by seed: same rows in the same order, same new head. Every run's record is written when it ends, so an
-// interrupted study goes on where it was; a failed run is recorded and the others go on.
+// once. Runs are paired by seed. Every run's record is written when it ends, so an interrupted study goes on where it was; a failed
+// run is recorded and the others go on.
 #pragma once
 
 #include <filesystem>
@@ -8,13 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "lowrank/adapters/config.h"
 #include "lowrank/base/options.h"
-#include "lowrank/base/progress.h"
-#include "lowrank/base/stop.h"
-#include "lowrank/data/dataset.h"
-#include "lowrank/study/study_record.h"
-#include "lowrank/train/options.h"
+#include "lowrank/study/kind.h"
 
 namespace lowrank::study {
 
@@ -31,12 +26,10 @@ struct CompareOptions {
 void declare(OptionTable& table, CompareOptions& options);
 
 struct CompareRequest {
-  std::filesystem::path model, out;
-  const data::Split* split = nullptr;  // with validation and test rows; must outlive the call
+  std::filesystem::path out;
   CompareOptions options;
-  train::TrainOptions train;                                                      // learning_rate is not used
-  std::function<adapters::AdapterConfig(const std::string& method)> adapter_for;  // options of a low-rank method
-  Json resolved = Json::object();                                                 // shown in the report
+  int64_t first_seed = 42;         // run i of a method has first_seed + i
+  Json resolved = Json::object();  // shown in the report
   std::string command, title;
   ProgressSink progress;
   std::function<void(const Run&, int64_t done, int64_t total)> on_run;  // after each run
@@ -48,11 +41,11 @@ struct CompareResult {
   bool complete = false;  // false: stopped by the user, what is done is on disk
 };
 
-/// Throws Error{invalid_argument} when the folder holds another study (other data, model or options), naming the difference,
-/// or when there are no validation or test rows.
-CompareResult compare(const CompareRequest& request);
+/// Throws Error{invalid_argument} when the folder holds another study (other data, model or options), naming the difference, and what the
+/// kind throws.
+CompareResult compare(const CompareRequest& request, StudyKind& kind);
 
-/// Where the kept result of a run is: out/results/<run name>/adapter or model; empty when it was not kept.
+/// Where the kept result of a run is, below out/results/<run name>; empty when it was not kept.
 std::filesystem::path kept_result(const std::filesystem::path& out, const Run& run);
 
 }  // namespace lowrank::study

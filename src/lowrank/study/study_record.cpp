@@ -11,7 +11,7 @@ namespace lowrank::study {
 
 namespace {
 
-constexpr int64_t kFormat = 1;
+constexpr int64_t kFormat = 2;
 
 template <class E>
 E parse_name(const std::string& text, std::initializer_list<E> values, std::string_view where) {
@@ -34,6 +34,7 @@ void visit_run(Fields& fields, R& run) {
   fields("predicted", run.predicted);
   fields("item_scores", run.item_scores);
   fields("test_score", run.test_score);
+  fields("distances", run.distances);
   fields("macro_f1", run.macro_f1);
   fields("seconds", run.seconds);
   fields("units", run.units);
@@ -54,6 +55,47 @@ void visit_point(Fields& fields, P& point) {
   fields("validation_loss", point.validation_loss);
   fields("validation_score", point.validation_score);
 }
+
+template <class Fields, class M>
+void visit_measure(Fields& fields, M& measure) {
+  fields("name", measure.name);
+  fields("title", measure.title);
+  fields("explanation", measure.explanation);
+  fields("of", measure.of);
+  fields("base", measure.base);
+  fields("base_again", measure.base_again);
+  fields("best", measure.best);
+}
+
+template <class Fields, class S>
+void visit_sheet(Fields& fields, S& sheet) {
+  fields("name", sheet.name);
+  fields("title", sheet.title);
+  fields("captions", sheet.captions);
+}
+
+template <class T, class Visit>
+Json list_json(const std::vector<T>& values, Visit&& visit) {
+  Json list = Json::array();
+  for (const T& value : values) {
+    FieldWriter writer(list.emplace_back(Json::object()));
+    visit(writer, value);
+  }
+  return list;
+}
+
+template <class T, class Visit>
+void read_list(const Json& list, std::string_view where, std::vector<T>& values, Visit&& visit) {
+  for (const Json& value : list) {
+    FieldReader reader(value, where);
+    visit(reader, values.emplace_back());
+    reader.finish();
+  }
+}
+
+constexpr auto kPoint = [](auto& fields, auto& point) { visit_point(fields, point); };
+constexpr auto kMeasure = [](auto& fields, auto& measure) { visit_measure(fields, measure); };
+constexpr auto kSheet = [](auto& fields, auto& sheet) { visit_sheet(fields, sheet); };
 
 template <class Fields, class S>
 void visit_study(Fields& fields, S& study) {
@@ -84,7 +126,14 @@ void verify_format(int64_t format, std::string_view where) {
 void verify_run(const Run& run, const Study& study, const std::string& where) {
   check(std::find(study.methods.begin(), study.methods.end(), run.method) != study.methods.end(), ErrorKind::file_format, where,
         "expected one of the study's methods ({}), got '{}'", fmt::join(study.methods, ", "), run.method);
-  if (!run.tested() || study.test_labels.empty()) return;
+  if (!run.tested()) return;
+  for (const Measure& measure : study.measures) {
+    const auto found = run.distances.find(measure.name);
+    const size_t items = found == run.distances.end() ? 0 : found->second.size();
+    check(items == measure.base.size(), ErrorKind::file_format, where, "expected the {} of each of {} items, got {}", measure.title,
+          measure.base.size(), items);
+  }
+  if (study.test_labels.empty()) return;
   check(run.item_scores.size() == study.test_labels.size(), ErrorKind::file_format, where,
         "expected a score for each of the {} test items, got {}", study.test_labels.size(), run.item_scores.size());
 }
@@ -147,11 +196,7 @@ Json to_json(const Run& run) {
   Json json = {{"format", kFormat}, {"phase", to_string(run.phase)}, {"status", to_string(run.status)}};
   FieldWriter writer(json);
   visit_run(writer, run);
-  Json& curve = json["curve"] = Json::array();
-  for (const CurvePoint& point : run.curve) {
-    FieldWriter member(curve.emplace_back(Json::object()));
-    visit_point(member, point);
-  }
+  json["curve"] = list_json(run.curve, kPoint);
   return json;
 }
 
@@ -170,11 +215,7 @@ Run run_from_json(const Json& json, std::string_view where) {
   reader.finish();
   run.phase = parse_name(phase, {RunPhase::search, RunPhase::final}, where);
   run.status = parse_name(status, {RunStatus::ok, RunStatus::failed, RunStatus::interrupted}, where);
-  for (const Json& point : curve) {
-    FieldReader member(point, where);
-    visit_point(member, run.curve.emplace_back());
-    member.finish();
-  }
+  read_list(curve, where, run.curve, kPoint);
   return run;
 }
 
@@ -182,6 +223,8 @@ Json to_json(const Study& study) {
   Json json = {{"format", kFormat}};
   FieldWriter writer(json);
   visit_study(writer, study);
+  json["measures"] = list_json(study.measures, kMeasure);
+  json["sheets"] = list_json(study.sheets, kSheet);
   return json;
 }
 
@@ -192,7 +235,12 @@ Study study_from_json(const Json& json, std::string_view where) {
   reader("format", format);
   verify_format(format, where);
   visit_study(reader, study);
+  Json measures, sheets;
+  reader("measures", measures);
+  reader("sheets", sheets);
   reader.finish();
+  read_list(measures, where, study.measures, kMeasure);
+  read_list(sheets, where, study.sheets, kSheet);
   return study;
 }
 

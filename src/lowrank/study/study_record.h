@@ -34,6 +34,24 @@ struct Forgetting {
   double similarity_shift = kUnknown;  // mean |cosine after - cosine before|; 0: nothing forgotten
 };
 
+/// How far pictures that a model draws are from what they should be; lower is better. `base` and `best` are the ends of its scale: the
+/// model before adaptation, with the same captions and noise, and what no adapter can better, such as the autoencoder's own picture of the
+/// true one.
+struct Measure {
+  std::string name;                // "feature"
+  std::string title, explanation;  // "feature distance", and how it is taken, as a sentence
+  std::string of = "test";         // or "forgetting": pictures that the base was made on; or "prompts" (prompts.h)
+  std::vector<double> base, best;  // of each item
+  std::vector<double> base_again;  // the base's with other noise; empty when it was not drawn again
+};
+
+/// Pictures to look at: a row a caption, a column a folder in pictures/ ("truth", "base", a run's name);
+/// pictures/<column>/<name>-<row>.png.
+struct Sheet {
+  std::string name, title;
+  std::vector<std::string> captions;
+};
+
 struct Run {
   std::string method;
   double learning_rate = 0;
@@ -42,10 +60,11 @@ struct Run {
   RunStatus status = RunStatus::ok;
   std::string error;  // why it failed or was interrupted
   std::vector<CurvePoint> curve;
-  int64_t best_step = 0;            // whose weights were kept
-  std::vector<int32_t> predicted;   // label of each test item; empty unless tested
-  std::vector<double> item_scores;  // each test item's score: 1 right, 0 wrong
-  double test_score = kUnknown;     // mean of item_scores
+  int64_t best_step = 0;                                 // whose weights were kept
+  std::vector<int32_t> predicted;                        // label of each test item; empty unless tested
+  std::vector<double> item_scores;                       // each test item's score: 1 right, 0 wrong
+  double test_score = kUnknown;                          // mean of item_scores
+  std::map<std::string, std::vector<double>> distances;  // by measure, of each of its items; empty without measures
   double macro_f1 = kUnknown;
   double seconds = 0;  // training alone
   int64_t units = 0;   // trained on (Study::unit)
@@ -68,8 +87,10 @@ struct Study {
   std::vector<std::string> methods;           // in the order to show them; "none" is the linear probe, "full" trains every weight
   std::map<std::string, std::string> titles;  // how the report spells a method; absent: as it is
   std::vector<std::string> label_names;
-  std::vector<int32_t> test_labels;   // true label of each test item
-  int32_t majority_label = -1;        // most frequent in training; -1: no such baseline
+  std::vector<int32_t> test_labels;  // true label of each test item
+  int32_t majority_label = -1;       // most frequent in training; -1: no such baseline
+  std::vector<Measure> measures;     // the first makes Run::item_scores (measures.h); empty for labels
+  std::vector<Sheet> sheets;
   Json data_report = Json::object();  // shown as it is: text, numbers, nested objects, lists
   Json options = Json::object();      // resolved
   Json machine = Json::object();
@@ -101,7 +122,8 @@ Study study_from_json(const Json& json, std::string_view where);
 void save_study(const std::filesystem::path& folder, const Study& study);
 /// Writes folder/runs/<run_name>.json.
 void save_run(const std::filesystem::path& folder, const Run& run);
-/// study.json and every runs/*.json in order of name, checked against each other (known methods, as many items as test labels).
+/// study.json and every runs/*.json in order of name, checked against each other (known methods, as many items as test labels or as each
+/// measure has).
 Study load_study(const std::filesystem::path& folder);
 /// The run with this method, rate, seed and phase, or nullptr.
 const Run* find_run(const Study& study, const Run& key);

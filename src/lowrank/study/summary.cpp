@@ -5,6 +5,7 @@
 #include <map>
 
 #include "lowrank/base/error.h"
+#include "lowrank/study/measures.h"
 
 namespace lowrank::study {
 
@@ -184,11 +185,11 @@ std::map<double, RateScore> search_scores(const Study& study, const std::string&
     if (run.method != method || run.phase != RunPhase::search || run.status != RunStatus::ok) continue;
     const CurvePoint* best = nullptr;
     for (const CurvePoint& point : run.curve) {
-      if (std::isfinite(point.validation_score) && (!best || point.validation_score > best->validation_score)) best = &point;
+      if (std::isfinite(quality(point)) && (!best || quality(point) > quality(*best))) best = &point;
     }
     if (!best) continue;
     RateScore& rate = rates[run.learning_rate];
-    rate.score += best->validation_score;
+    rate.score += quality(*best);
     rate.loss += best->validation_loss;
     rate.count += 1;
   }
@@ -238,6 +239,16 @@ void note_runs(const Study& study, const Summary& summary, std::vector<std::stri
   }
 }
 
+void note_measures(const Study& study, std::vector<std::string>& notes) {
+  for (const Measure& measure : study.measures) {
+    if (has_best(measure)) continue;
+    notes.push_back(
+        fmt::format("By {} ({}), what counts as best possible ({:.4f}) is no closer than the base ({:.4f}): closeness is a share "
+                    "of the base's distance there.",
+                    measure.title, measure.of, mean_of(measure.best), mean_of(measure.base)));
+  }
+}
+
 }  // namespace
 
 std::string_view to_string(Verdict verdict) {
@@ -249,6 +260,8 @@ std::string_view to_string(Verdict verdict) {
   }
   return "";
 }
+
+double quality(const CurvePoint& point) { return std::isfinite(point.validation_score) ? point.validation_score : -point.validation_loss; }
 
 std::optional<double> choose_learning_rate(const Study& study, const std::string& method) {
   std::optional<double> chosen;
@@ -269,6 +282,8 @@ Summary summarize(const Study& study, const SummaryOptions& options) {
   summary.pairs = compare_all(study, summary.methods, options);
   summary.costs = cost_axes(summary.methods);
   summary.majority_score = majority_score(study);
+  for (const Measure& measure : study.measures) summary.measures.push_back(summarize(judged_by(study, measure), options));
+  note_measures(study, summary.notes);
   note_runs(study, summary, summary.notes);
   note_search(study, summary, summary.notes);
   summary.recommendation = recommend(study, summary, options.margin);

@@ -60,6 +60,7 @@ struct Summary {
   double majority_score = kUnknown;
   Recommendation recommendation;
   std::vector<std::string> notes;  // unequal search, edge of the grid, failed runs …
+  std::vector<Summary> measures;   // methods and pairs by each of Study::measures, in their order, each a family of its own
 };
 
 struct SummaryOptions {
@@ -68,7 +69,10 @@ struct SummaryOptions {
   double margin = 0.01;  // a loss of score that is worth a smaller adapter
 };
 
-/// The learning rate whose search runs have the best mean of (best validation score of the run); ties go to the lower validation
+/// What a validation says, higher being better: its score, or minus its loss in work that has a loss alone. NaN for no validation.
+double quality(const CurvePoint& point);
+
+/// The learning rate whose search runs have the best mean of (best quality of the run); ties go to the lower validation
 /// loss, then to the smaller rate. Failed runs count for nothing. Empty when no search run of the method ended well.
 std::optional<double> choose_learning_rate(const Study& study, const std::string& method);
 

@@ -63,8 +63,8 @@
     });
     draw("curves", { type: "line", data: { datasets }, options: options({
       scales: { x: axis(byStep ? "optimiser step" : "training time", { type: "linear", ticks: { callback: byStep ? inCount : inTime } }),
-                y: axis(`validation ${data.score}, %`) },
-      plugins: { legend: legend(), tooltip: tooltip((item) => `${item.dataset.label}: ${item.parsed.y.toFixed(1)} %`) },
+                y: axis(data.curve.title) },
+      plugins: { legend: legend(), tooltip: tooltip((item) => `${item.dataset.label}: ${item.parsed.y.toFixed(data.curve.digits)}${data.curve.unit}`) },
     }) });
   }
 

@@ -60,7 +60,7 @@ AutoencoderJob::AutoencoderJob(const AutoencoderRequest& request)
     check(given.empty(), ErrorKind::unsupported, name, "expected none, since an autoencoder learns whole pictures, got '{}'", given);
   }
   const auto device = tensor::parse_device(request.options.device);
-  vae_ = models::load_pipeline(request.model, tensor::compute_dtype(request.options.dtype, device)).vae;
+  vae_ = models::load_pipeline(request.model, weights_dtype(request.options)).vae;
   vae_->to(device);
   fingerprint_ = weights_hash(*vae_);
   for (const auto& parameter : vae_->named_parameters())

@@ -92,6 +92,10 @@ void add_adapters(DiffusionTrainee& trainee, const DiffusionRequest& request) {
 
 std::vector<std::string> default_targets() { return {"transformer_blocks.*", "proj_in", "proj_out"}; }
 
+at::ScalarType weights_dtype(const TrainOptions& options) {
+  return tensor::compute_dtype(options.dtype, tensor::parse_device(options.device));
+}
+
 double default_diffusion_rate(const std::string& method) {
   return method == "full" ? 1e-5 : adapters::method_named(method).default_learning_rate() / 5;
 }
@@ -119,8 +123,7 @@ const adapters::Dialect& dialect_for(const DiffusionRequest& request) {
 
 DiffusionTrainee make_trainee(const DiffusionRequest& request) {
   const auto device = tensor::parse_device(request.options.device);
-  const at::ScalarType type = tensor::compute_dtype(request.options.dtype, device);
-  DiffusionTrainee trainee{.method = request.method, .pipeline = models::load_pipeline(request.model, type)};
+  DiffusionTrainee trainee{.method = request.method, .pipeline = models::load_pipeline(request.model, weights_dtype(request.options))};
   models::Pipeline& pipeline = trainee.pipeline;
   for (const auto& [component, module] : adaptable(pipeline)) module->to(device);
   pipeline.vae->to(device);

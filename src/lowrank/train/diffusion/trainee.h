@@ -29,6 +29,9 @@ struct DiffusionTrainee {
 /// Error{unsupported} when the naming that the request wants has no words for the method.
 DiffusionTrainee make_trainee(const DiffusionRequest& request);
 
+/// What weights are held in: options.dtype, or what products are fastest in on options.device.
+at::ScalarType weights_dtype(const TrainOptions& options);
+
 /// The learning rate of a method, or of full, when the user names none: a fifth of what encoders take; 1e-5.
 double default_diffusion_rate(const std::string& method);
 
