@@ -174,12 +174,13 @@ def classed(emoji, pictures, part=lambda e: None):
 
 def class_sets(emoji, noto, gemojione, arguments):
     """({folder: {file: bytes}}, {subgroup: its things that both hands drew})."""
-    drawn = [e for e in emoji if e.code_points in noto and e.group != "Flags"]
+    drawn = {noto[e.code_points]: e for e in reversed(emoji) if e.code_points in noto and e.group != "Flags"}  # the first of equal pictures
+    drawn = [e for e in emoji if drawn.get(noto.get(e.code_points)) is e]
     parts = part_of(drawn, gemojione, arguments.seed, arguments.shares)
     first, both = {}, {}  # {thing: the first emoji of it}, of all and of those drawn in both hands
     for e in drawn:
         first.setdefault(thing(e), e)
-        if e.code_points in gemojione:
+        if e.code_points in gemojione and not has_tone(e):
             both.setdefault(thing(e), e)
     sizes = collections.Counter(e.subgroup for e in both.values())
     classes = {name: count for name, count in sorted(sizes.items()) if count >= arguments.per_class}
@@ -258,6 +259,9 @@ def verify(files):
             part, subgroup, picture = name.split("/")
             key = thing(Emoji(tuple(int(point, 16) for point in picture[:-4].split("-")), "", [], "", subgroup))
             assert parts.setdefault(key, part) == part, f"{folder}/{name} is in two parts"
+    for folder in ("classes-all", "classes-noto", "classes-gemojione"):
+        pictures = collections.Counter(files[folder].values())
+        assert max(pictures.values()) == 1, f"equal pictures in {folder}"
     known, new = (names(f"classes-gemojione-{name}") for name in ("known", "new"))
     tested = {name.removeprefix("test/") for name in names("classes-gemojione") if name.startswith("test/")}
     assert not known & new and known | new == tested
