@@ -263,6 +263,7 @@ Document make_document(const Study& study, const Summary& summary) {
   document.cautions = summary.recommendation.cautions;
   document.notes = summary.notes;
   document.sections = {builder.results(), builder.differences(), builder.pairs(), builder.costs(), builder.curves(), builder.search()};
+  if (auto section = conditions_section(study, summary)) document.sections.insert(document.sections.begin() + 2, std::move(*section));
   if (!study.label_names.empty() && tested > 0) document.sections.push_back(builder.recall());
   document.sections.push_back(builder.runs());
   document.sections.push_back(builder.facts("data", "Data", study.data_report, false));

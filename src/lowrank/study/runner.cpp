@@ -8,8 +8,8 @@
 #include "lowrank/base/error.h"
 #include "lowrank/base/hash.h"
 #include "lowrank/base/log.h"
+#include "lowrank/evaluate/changed_scores.h"
 #include "lowrank/evaluate/forgetting.h"
-#include "lowrank/evaluate/forward.h"
 #include "lowrank/evaluate/scores.h"
 #include "lowrank/study/summary.h"
 #include "lowrank/tensor/runtime.h"
@@ -200,6 +200,7 @@ void Runner::test_into(Run& run, train::TrainResult& result) {
   const at::Tensor adapted = evaluate::embeddings_of(model, rows, pooling_, /*normalise=*/true, options);
   const evaluate::SimilarityDrift drift = evaluate::similarity_drift(original_, adapted);
   run.forgetting = {drift.rank_agreement, drift.similarity_shift};
+  if (request_.robustness) run.under = evaluate::scores_under_change(model, rows, options);
 }
 
 void Runner::keep(const Run& run, const train::TrainRequest& request, const train::TrainResult& result) {

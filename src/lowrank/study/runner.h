@@ -37,6 +37,7 @@ struct CompareRequest {
   train::TrainOptions train;                                                      // learning_rate is not used
   std::function<adapters::AdapterConfig(const std::string& method)> adapter_for;  // options of a low-rank method
   Json resolved = Json::object();                                                 // shown in the report
+  bool robustness = false;                                                        // test pictures under changed conditions too
   std::string command, title;
   ProgressSink progress;
   std::function<void(const Run&, int64_t done, int64_t total)> on_run;  // after each run

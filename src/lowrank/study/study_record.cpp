@@ -11,7 +11,7 @@ namespace lowrank::study {
 
 namespace {
 
-constexpr int64_t kFormat = 1;
+constexpr int64_t kFormat = 2;
 
 template <class E>
 E parse_name(const std::string& text, std::initializer_list<E> values, std::string_view where) {
@@ -42,6 +42,7 @@ void visit_run(Fields& fields, R& run) {
   fields("adapter_bytes", run.adapter_bytes);
   fields("rank_agreement", run.forgetting.rank_agreement);
   fields("similarity_shift", run.forgetting.similarity_shift);
+  fields("under", run.under);
   fields("options_hash", run.options_hash);
 }
 
