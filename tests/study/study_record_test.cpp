@@ -55,8 +55,8 @@ TEST(StudyRecord, StrictAboutKeysTypesAndLengths) {
   status["status"] = "fine";
   EXPECT_LOWRANK_ERROR(run_from_json(status, "r.json"), ErrorKind::file_format, "expected one of ok, failed, interrupted, got 'fine'");
   Json format = json;
-  format["format"] = 2;
-  EXPECT_LOWRANK_ERROR(run_from_json(format, "r.json"), ErrorKind::file_format, "expected study format 1, got 2");
+  format["format"] = 1;
+  EXPECT_LOWRANK_ERROR(run_from_json(format, "r.json"), ErrorKind::file_format, "expected study format 2, got 1");
 }
 
 TEST(StudyRecord, LoadingRefusesRunsOfAnotherStudy) {
