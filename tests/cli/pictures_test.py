@@ -134,9 +134,12 @@ class Pictures(unittest.TestCase):
     def test_plan_compare_and_inspect(self):
         self.assertEqual(json.loads(run("plan", *self.common, "--json").stdout)["batch_pictures"], 8)
         run("compare", *self.common, "--methods", "none,lora", "--seeds", 2, "--rate-factors", "3", "--epochs", 2, "--rank", 2,
-            "--out", self.tmp / "study")
+            "--rotate", 10, "--brightness", 0.2, "--label-smoothing", 0.1, "--robustness", "--out", self.tmp / "study")
         report = json.loads((self.tmp / "study" / "report.json").read_text())
         self.assertEqual(len(report["summary"]["methods"]), 2)
+        tested = [run for run in report["runs"] if run["phase"] == "final"]
+        self.assertEqual([len(run["under"]) for run in tested], [9] * 4)
+        self.assertIn("Under changed conditions", (self.tmp / "study" / "report.md").read_text())
         self.assertIn("vit", run("inspect", self.model).stdout)
         self.assertIn("LORA", run("inspect", self.adapter, "--model", self.model).stdout.upper())
 

@@ -103,9 +103,10 @@ class Sets(unittest.TestCase):
         self.root = Path(self.folder.name)
         self.put("usr/share/fonts/truetype/noto/NotoColorEmoji.ttf", font())
         lines = ["# group: Smileys", "# subgroup: face-a"]
-        lines += [f"{code:X} ; fully-qualified # x E1.0 face {code:X}" for code in FACES[:12]] + ["# subgroup: face-b"]
+        lines += [f"{code:X} ; fully-qualified # x E1.0 face {code:X}" for code in FACES[:12]]
+        lines += ["1F600 1F3FB ; fully-qualified # x E1.0 toned face", "# subgroup: face-b"]
         lines += [f"{code:X} ; fully-qualified # x E1.0 face {code:X}" for code in FACES[12:]]
-        lines += ["1F600 1F3FB ; fully-qualified # x E1.0 toned face", "1F47B ; fully-qualified # x E1.0 ghost", "263A ; unqualified # x E1 no",
+        lines += ["1F47B ; fully-qualified # x E1.0 ghost", "263A ; unqualified # x E1 no",
                   "1F47B 200D 2640 FE0F ; fully-qualified # x E4.0 woman ghost", "1F9FF ; fully-qualified # x E11.0 not in the font"]
         self.put("usr/share/unicode/emoji/emoji-test.txt", "\n".join(lines).encode())
         names = ('<ldml><annotations><annotation cp="\U0001F600">face | Grinning Face | grin</annotation>'
@@ -138,8 +139,32 @@ class Sets(unittest.TestCase):
         self.assertEqual(self.pictures("noto-base"), {f"{code:X}" for code in FACES})
         train, test = self.pictures("style-train"), self.pictures("style-test")
         self.assertEqual((len(train), len(test), train & test), (4, 9, set()))
-        self.assertEqual([p.name for p in (self.root / "out/classes-noto").iterdir()], ["face-a"])
         self.assertEqual(json.loads((self.root / "out/about.json").read_text())["not_in_noto"], ["1F9FF"])
+
+    def classes(self, folder):
+        """{part: {subgroup: names}}"""
+        parts = {}
+        for path in (self.root / "out" / folder).rglob("*.png"):
+            part, subgroup, _ = path.relative_to(self.root / "out" / folder).parts
+            parts.setdefault(part, {}).setdefault(subgroup, set()).add(path.stem)
+        return parts
+
+    def test_a_thing_lies_in_one_part_of_both_hands(self):
+        self.run_tool("--few", "3")
+        noto, other, everything = (self.classes(name) for name in ("classes-noto", "classes-gemojione", "classes-all"))
+        self.assertEqual({part: list(groups) for part, groups in noto.items()}, dict.fromkeys(["train", "validation", "test"], ["face-a"]))
+        train, validation, test = (noto[part]["face-a"] for part in ("train", "validation", "test"))
+        toned = {"1F600-1F3FB"}
+        self.assertEqual((len(train - toned), len(validation), len(test)), (9, 1, 2))
+        self.assertEqual(toned <= train, "1F600" in train)  # a tone goes with its thing, and is never in a test
+        few, known, new = other["train"]["face-a"], self.pictures("classes-gemojione-known/face-a"), self.pictures("classes-gemojione-new/face-a")
+        self.assertEqual(len(few), 3)
+        self.assertEqual(few | known, train - toned)
+        self.assertEqual((new, other["validation"]["face-a"]), (test, validation))
+        self.assertEqual(known | new, other["test"]["face-a"])
+        ghosts = [part for part, groups in everything.items() for names in groups.values() for name in names if name.startswith("1F47B")]
+        self.assertEqual(len(set(ghosts)), 1)  # the ghost and the woman ghost are one thing
+        self.assertEqual(everything["test"]["face-a"], test)
 
     def test_captions_are_name_and_keywords(self):
         self.run_tool()

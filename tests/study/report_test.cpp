@@ -85,6 +85,24 @@ TEST(Report, EveryTableRowHasEveryColumn) {
   }
 }
 
+TEST(Report, ChangedConditionsAreMeansOverSeeds) {
+  Study study = test::simulated_study(2);
+  EXPECT_FALSE(conditions_section(study, summarize(study, kQuick)));
+  for (study::Run& run : study.runs) {
+    if (run.tested()) run.under = {{"rotation 15°", run.seed == 1 ? 0.5 : 0.6}, {"grey", 0.25}};
+  }
+  const auto section = conditions_section(study, summarize(study, kQuick));
+  ASSERT_TRUE(section);
+  const Table& table = section->blocks.back().table;
+  ASSERT_EQ(table.rows.size(), 4U);
+  EXPECT_EQ(table.columns.size(), 6U);
+  for (const auto& row : table.rows) EXPECT_EQ(row.size(), 6U);
+  EXPECT_EQ((std::pair{table.rows[1][0], table.rows[1][2]}), (std::pair<std::string, std::string>{"rotation 15°", "55.0 %"}));
+  EXPECT_EQ(table.rows[3][2], "40.0 %");
+  EXPECT_THAT(write(study).html, HasSubstr("Under changed conditions"));
+  EXPECT_EQ(run_from_json(to_json(study.runs[3]), "again").under, study.runs[3].under);
+}
+
 TEST(Report, EqualStudiesGiveEqualBytes) { EXPECT_EQ(write(test::simulated_study()).html, write(test::simulated_study()).html); }
 
 TEST(Report, WorksForOneSeedOneMethodAndNone) {

@@ -4,6 +4,8 @@
 #include <numeric>
 #include <torch/torch.h>
 
+#include "support/expect_error.h"
+
 #include "lowrank/base/json.h"
 
 namespace lowrank::train {
@@ -42,6 +44,27 @@ Case golden_case(const std::string& name) {
     result.dataset.examples.push_back(std::move(example));
   }
   return result;
+}
+
+TEST(LabelSmoothingTest, SpreadsAShareOverAllLabels) {
+  const Case c = golden_case("single_label");
+  const data::Batch batch = data::collate(c.dataset, std::vector<int64_t>{0, 1, 2, 3, 4});
+  const at::Tensor p = c.outputs.log_softmax(1);
+  const double right = c.mean, all = -p.mean().item<double>();
+  EXPECT_NEAR(Objective(c.dataset, 0.3).sum(c.outputs, batch).item<double>() / 5, 0.7 * right + 0.3 * all, 2e-6);
+  const Case other = golden_case("multi_label");
+  EXPECT_LOWRANK_ERROR(Objective(other.dataset, 0.1), ErrorKind::invalid_argument, "expected 0 for a task of multi_label");
+}
+
+TEST(MixedPicturesTest, CountForBothLabelsByTheirShares) {
+  const Case c = golden_case("single_label");
+  const Objective objective(c.dataset);
+  data::Batch batch = data::collate(c.dataset, std::vector<int64_t>{0, 1});
+  const at::Tensor z = c.outputs.slice(0, 0, 2), p = -z.log_softmax(1);
+  batch.mixed_labels = {3, 0};
+  batch.mixed_shares = {0.25F, 0.0F};
+  const auto term = [&](int64_t row, int64_t label) { return p[row][label].item<double>(); };
+  EXPECT_NEAR(objective.sum(z, batch).item<double>(), 0.75 * term(0, batch.labels[0]) + 0.25 * term(0, 3) + term(1, batch.labels[1]), 2e-6);
 }
 
 class LossTest : public testing::TestWithParam<std::string> {};

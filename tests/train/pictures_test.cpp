@@ -34,7 +34,7 @@ class PicturesTest : public testing::Test {
     test::write_class_folders(folder_ / "set", 14);
     data::DataOptions options;
     options.data = (folder_ / "set").string();
-    options.pictures.flip = true;
+    options.pictures.augment = {.flip = true, .rotate = 10, .shift = 0.1, .brightness = 0.2, .noise = 0.02, .mix = 0.3};
     split_ = data::prepare_pictures(options, {{16, 16}, 5});
   }
   std::filesystem::path model() const { return folder_ / "model"; }
@@ -97,7 +97,20 @@ TEST_F(PicturesTest, PartsEndWithTheBytesOfTheWhole) {
     EXPECT_EQ(read_file(parts.saved / name), read_file(whole.saved / name));
 }
 
-TEST_F(PicturesTest, MirroringAndDropoutDoNotDependOnTheBatch) {
+TEST_F(PicturesTest, TheHeadAloneSeesTheChangedPicturesToo) {
+  const auto first_losses = [&](bool changed) {
+    if (!changed) split_.train.augment = {};
+    const TrainRequest one = request("none");
+    EncoderJob job(one);
+    job.prepare({});
+    return std::pair{job.loss({{0, 1, 2, 3}}, 0).item<double>(), job.loss({{0, 1, 2, 3}}, job.steps_per_epoch()).item<double>()};
+  };
+  const auto changed = first_losses(true), plain = first_losses(false);
+  EXPECT_NE(changed.first, changed.second);
+  EXPECT_EQ(plain.first, plain.second);
+}
+
+TEST_F(PicturesTest, AugmentationAndDropoutDoNotDependOnTheBatch) {
   const TrainRequest one = request("lora");
   EncoderJob job(one);
   const auto loss = [&](std::vector<int64_t> items, int64_t step) { return job.loss({std::move(items)}, step).item<double>(); };

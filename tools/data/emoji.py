@@ -8,7 +8,13 @@ metadata.jsonl (file_name, text, code_points, name, keywords, group, subgroup, s
   noto-base                  noto without the held-out ones (--held-out) and without skin tones
   noto-halloween             the held-out ones, without skin tones
   style-train, style-test    gemojione pictures of things that noto-base has too: 40 and 200, chosen by the seed, no flags
-  classes-noto, classes-gemojione   a folder a subgroup (no captions), those with enough pictures in both hands
+  classes-noto       train, validation and test, in each a folder a subgroup (no captions): subgroups with enough things in both hands
+  classes-all        the same things in the same parts, of every subgroup: what a model may learn pictures from before it learns classes
+  classes-gemojione  the same classes in the other hand: few pictures a class in train (--few); validation; and a test of
+                     things that classes-noto has in train (classes-gemojione-known), and of others (classes-gemojione-new)
+  classes-gemojione-known, classes-gemojione-new   the two halves of that test
+A thing is an emoji without skin tone, sex and direction: its pictures lie in one part of every set. Skin tones are in train alone. Flags
+are left out: a seventh of all, and told by their shape.
 and about.json: settings, counts, sources, hash. The same packages give the same bytes.
 Example: tools/bootstrap.sh images && python3 tools/data/emoji.py --out build/data/emoji
 """
@@ -29,6 +35,8 @@ FONT = "usr/share/fonts/truetype/noto/NotoColorEmoji.ttf"
 TEST = "usr/share/unicode/emoji/emoji-test.txt"
 NAMES = [f"usr/share/unicode/cldr/common/{folder}/en.xml" for folder in ("annotations", "annotationsDerived")]
 GEMOJIONE = "usr/share/rubygems-integration/all/gems"
+PARTS = ("train", "validation", "test")
+MAN, WOMAN, PERSON = 0x1F468, 0x1F469, 0x1F9D1
 TONES = range(0x1F3FB, 0x1F400)
 JOINERS = (0xFE0F, 0x200D)
 HINT = "\n  hint: tools/bootstrap.sh images installs the packages"
@@ -133,8 +141,68 @@ def captioned(emoji, pictures):
     return files
 
 
-def classed(emoji, pictures):
-    return {f"{e.subgroup}/{code(e.code_points)}.png": pictures[e.code_points] for e in emoji}
+def thing(emoji):
+    """The code points of an emoji without skin tone, sex and direction; a man or woman who is or does something is a person."""
+    points = bare(emoji.code_points, (0xFE0F, *TONES))
+    if len(points) > 1:
+        points = tuple(PERSON if point in (MAN, WOMAN) else point for point in points)
+    text = "".join(map(chr, points))
+    for end in ("\u2640", "\u2642", "\u27a1"):
+        text = text.replace("\u200d" + end, "")
+    return tuple(map(ord, text))
+
+
+def part_of(emoji, drawn, seed, shares):
+    """{thing: "train", "validation" or "test"}: of each subgroup the same shares, of things drawn in both hands and of others alike."""
+    both = {thing(e) for e in emoji if e.code_points in drawn}
+    strata = collections.defaultdict(dict)
+    for e in emoji:
+        strata[e.subgroup, thing(e) in both].setdefault(thing(e), e._replace(code_points=thing(e)))
+    parts = {}
+    for members in strata.values():
+        order = chosen(members.values(), seed, "part")
+        test, validation = (round(share * len(order)) for share in shares)
+        names = ["test"] * test + ["validation"] * validation + ["train"] * (len(order) - test - validation)
+        parts |= {e.code_points: name for e, name in zip(order, names)}
+    return parts
+
+
+def classed(emoji, pictures, part=lambda e: None):
+    """A folder a subgroup, below one a part where the emoji has any."""
+    return {"/".join(filter(None, (part(e), e.subgroup, f"{code(e.code_points)}.png"))): pictures[e.code_points] for e in emoji}
+
+
+def class_sets(emoji, noto, gemojione, arguments):
+    """({folder: {file: bytes}}, {subgroup: its things that both hands drew})."""
+    drawn = {noto[e.code_points]: e for e in reversed(emoji) if e.code_points in noto and e.group != "Flags"}  # the first of equal pictures
+    drawn = [e for e in emoji if drawn.get(noto.get(e.code_points)) is e]
+    parts = part_of(drawn, gemojione, arguments.seed, arguments.shares)
+    first, both = {}, {}  # {thing: the first emoji of it}, of all and of those drawn in both hands
+    for e in drawn:
+        first.setdefault(thing(e), e)
+        if e.code_points in gemojione and not has_tone(e):
+            both.setdefault(thing(e), e)
+    sizes = collections.Counter(e.subgroup for e in both.values())
+    classes = {name: count for name, count in sorted(sizes.items()) if count >= arguments.per_class}
+
+    shown = [e for e in drawn if parts[thing(e)] == "train" or first[thing(e)] is e]
+    files = {"classes-all": classed(shown, noto, lambda e: parts[thing(e)]),
+             "classes-noto": classed([e for e in shown if e.subgroup in classes], noto, lambda e: parts[thing(e)])}
+    few = set()
+    for name in classes:
+        known = [e for e in both.values() if e.subgroup == name and parts[thing(e)] == "train"]
+        few |= {e.code_points for e in chosen(known, arguments.seed, "few")[:arguments.few]}
+
+    def other_part(e):
+        part = parts[thing(e)]
+        return "train" if e.code_points in few else "test" if part == "train" else part
+
+    other = [e for e in both.values() if e.subgroup in classes]
+    files["classes-gemojione"] = classed(other, gemojione, other_part)
+    tested = [e for e in other if other_part(e) == "test"]
+    for name, part in (("known", "train"), ("new", "test")):
+        files[f"classes-gemojione-{name}"] = classed([e for e in tested if parts[thing(e)] == part], gemojione)
+    return files, classes
 
 
 def build(arguments):
@@ -159,22 +227,21 @@ def build(arguments):
     if len(order) < needed:
         stop(f"expected {needed} emoji drawn in both hands, got {len(order)}")
     style = order[:arguments.style[0]], order[arguments.style[0]:needed]
-    sizes = collections.Counter(e.subgroup for e in both)
-    classes = {name for name, count in sizes.items() if count >= arguments.per_class}
-    in_class = [e for e in both if e.subgroup in classes]
+    in_classes, classes = class_sets(emoji, noto, gemojione, arguments)
 
     sets = {"noto": ([e for e in emoji if e.code_points in noto], noto),
             "gemojione": ([e for e in emoji if e.code_points in gemojione], gemojione), "noto-base": (base, noto),
             "noto-halloween": ([e for e in plain if held_out(e)], noto),
             "style-train": (style[0], gemojione), "style-test": (style[1], gemojione)}
     files = {name: captioned(members, pictures) for name, (members, pictures) in sets.items()}
-    files["classes-noto"] = classed(in_class, noto)
-    files["classes-gemojione"] = classed(in_class, gemojione)
-    counts = {name: len(members) for name, (members, _) in sets.items()}
-    counts |= {"classes": len(classes), "classes-noto": len(in_class), "classes-gemojione": len(in_class)}
+    counts = {name: len(members) for name, (members, _) in sets.items()} | {"classes": len(classes)}
+    for name, members in in_classes.items():
+        tops = [file.split("/")[0] for file in members]
+        counts |= {f"{name} {part}": tops.count(part) for part in PARTS if part in tops} or {name: len(members)}
+    files |= in_classes
     missing = {"noto": [code(e.code_points) for e in emoji if e.code_points not in noto],
                "gemojione": sum(e.code_points not in gemojione for e in emoji)}
-    return files, counts, missing, {name: sizes[name] for name in sorted(classes)}
+    return files, counts, missing, classes
 
 
 def verify(files):
@@ -186,7 +253,19 @@ def verify(files):
     assert not names("style-train") & names("style-test")
     for folder in ("style-train", "style-test"):
         assert names(folder) <= names("noto-base") and names(folder) <= names("gemojione"), folder
-    assert sorted(files["classes-noto"]) == sorted(files["classes-gemojione"])
+    parts = {}
+    for folder in ("classes-all", "classes-noto"):
+        for name in files[folder]:
+            part, subgroup, picture = name.split("/")
+            key = thing(Emoji(tuple(int(point, 16) for point in picture[:-4].split("-")), "", [], "", subgroup))
+            assert parts.setdefault(key, part) == part, f"{folder}/{name} is in two parts"
+    for folder in ("classes-all", "classes-noto", "classes-gemojione"):
+        pictures = collections.Counter(files[folder].values())
+        assert max(pictures.values()) == 1, f"equal pictures in {folder}"
+    known, new = (names(f"classes-gemojione-{name}") for name in ("known", "new"))
+    tested = {name.removeprefix("test/") for name in names("classes-gemojione") if name.startswith("test/")}
+    assert not known & new and known | new == tested
+    assert {name.split("/")[1] for name in names("classes-gemojione")} == {name.split("/")[1] for name in names("classes-noto")}
     for folder in files.values():
         for name, data in folder.items():
             assert not name.endswith(".png") or data.startswith(b"\x89PNG"), name
@@ -248,7 +327,9 @@ def main():
     parser.add_argument("--held-out", type=Path, default=here.with_name("halloween.txt"), help="list of emoji kept from the base")
     parser.add_argument("--seed", type=int, default=42, help="which emoji are style-train and style-test (default 42)")
     parser.add_argument("--style", type=int, nargs=2, default=(40, 200), metavar=("TRAIN", "TEST"), help="default 40 200")
-    parser.add_argument("--per-class", type=int, default=12, help="least pictures of a class (default 12)")
+    parser.add_argument("--per-class", type=int, default=12, help="least things of a class, drawn in both hands (default 12)")
+    parser.add_argument("--few", type=int, default=5, help="training pictures a class in the other hand (default 5)")
+    parser.add_argument("--shares", type=float, nargs=2, default=(0.2, 0.1), metavar=("TEST", "VALIDATION"), help="default 0.2 0.1")
     arguments = parser.parse_args()
 
     files, counts, missing, classes = build(arguments)

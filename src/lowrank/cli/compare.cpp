@@ -19,6 +19,7 @@ struct CompareState {
   study::CompareOptions compare;
   data::DataOptions data;
   train::TrainOptions train;
+  bool robustness = false;
 };
 
 void declare_compare(OptionTable& table, CompareState& state) {
@@ -27,6 +28,13 @@ void declare_compare(OptionTable& table, CompareState& state) {
   table.add("title", state.title, "shown on top of the report").group("Model");
   study::declare(table, state.compare);
   declare(table, state.train);
+}
+
+/// Data options of the model's kind, texts or pictures.
+void declare_input(OptionTable& table, CompareState& state, bool pictures) {
+  if (!pictures) return declare(table, state.data);
+  data::declare_class_folders(table, state.data);
+  table.add("robustness", state.robustness, "test under rotation, noise, blur, and changed light and colour too").group("Pictures");
 }
 
 /// The options of every method compared, from the same flags: an option goes to each method that knows it.
@@ -47,7 +55,7 @@ std::map<std::string, adapters::AdapterConfig> method_configs(Command& command, 
 Json resolved(CompareState& state, const std::map<std::string, adapters::AdapterConfig>& configs) {
   OptionTable table;
   declare_compare(table, state);
-  declare_data(table, state.data, state.model);
+  declare_input(table, state, picture_shape(state.model).has_value());
   Json options = table.resolved();
   for (const char* key : {"model", "out", "title", "threads", "learning-rate", "keep"}) options.erase(key);
   for (const auto& [name, config] : configs) options[name] = config.to_json();
@@ -61,7 +69,7 @@ int run(Command& command, CompareState& state) {
   command.apply(table);
   require_model_folder(state.model);
   OptionTable data_table;
-  declare_data(data_table, state.data, state.model);
+  declare_input(data_table, state, picture_shape(state.model).has_value());
   command.apply(data_table);
   state.data.threads = state.train.threads;
   const auto configs = method_configs(command, state);
@@ -72,7 +80,8 @@ int run(Command& command, CompareState& state) {
   const data::Split split = prepare_data(state.model, state.data, line.sink());
   line.clear();
   std::cerr << split.report.to_text();
-  study::EncoderStudyRequest what{.model = state.model, .split = &split, .train = state.train, .adapter_for = {}};
+  study::EncoderStudyRequest what{
+      .model = state.model, .split = &split, .train = state.train, .adapter_for = {}, .robustness = state.robustness};
   what.adapter_for = [&configs](const std::string& method) { return adapters::AdapterConfig::from_json(configs.at(method).to_json()); };
   study::EncoderStudy kind(std::move(what));
   study::CompareRequest request{.out = state.out, .options = state.compare, .first_seed = state.train.seed};
@@ -93,8 +102,8 @@ void add_compare(CLI::App& app) {
       "  lowrank compare --model SD_FOLDER --data pictures/ --test other-pictures/ --methods lora,dora --out study");
   OptionTable table, texts, pictures;
   declare_compare(table, *state);
-  declare(texts, state->data);
-  data::declare_class_folders(pictures, state->data);
+  declare_input(texts, *state, /*pictures=*/false);
+  declare_input(pictures, *state, /*pictures=*/true);
   for (const auto* each : {&table, &texts, &pictures}) command->describe(*each);
   describe_drawn(*command);
   for (const auto* method : adapters::methods()) {

@@ -6,7 +6,7 @@
 #include "lowrank/cli/run_options.h"
 #include "lowrank/cli/session.h"
 #include "lowrank/cli/terminal.h"
-#include "lowrank/evaluate/forward.h"
+#include "lowrank/evaluate/changed_scores.h"
 #include "lowrank/evaluate/scores.h"
 
 namespace lowrank::cli {
@@ -18,18 +18,6 @@ struct EvalOptions {
   data::DataOptions data;
   bool robustness = false;
 };
-
-/// The primary score under each changed condition, by name.
-std::vector<std::pair<std::string, double>> scores_under_change(const Session& session, const data::Dataset& dataset, ProgressLine& line) {
-  std::vector<std::pair<std::string, double>> scores;
-  for (const auto& [name, change] : evaluate::conditions()) {
-    const at::Tensor outputs =
-        evaluate::outputs_of(*session.model, dataset, {.progress = line.sink(), .stop = &interrupt_token(), .change = change});
-    scores.emplace_back(name, evaluate::score(dataset, outputs).primary);
-  }
-  line.clear();
-  return scores;
-}
 
 void declare_texts(OptionTable& table, data::DataOptions& options) {
   table.add("format", options.format, "what the file is; auto goes by its ending").choices({"auto", "jsonl", "csv", "tsv"}).group("Data");
@@ -52,11 +40,10 @@ int run(EvalOptions& options, bool json) {
   Session session = open_session(options.session, Need::head);
   ProgressLine line;
   const data::Evaluation evaluation = prepare(options, session, line.sink());
-  const at::Tensor outputs =
-      evaluate::outputs_of(*session.model, evaluation.dataset, {.progress = line.sink(), .stop = &interrupt_token()});
+  const evaluate::ForwardOptions how{.progress = line.sink(), .stop = &interrupt_token()};
+  const evaluate::Scores scores = evaluate::score(evaluation.dataset, evaluate::outputs_of(*session.model, evaluation.dataset, how));
+  const auto changed = options.robustness ? evaluate::scores_under_change(*session.model, evaluation.dataset, how) : decltype(scores.all){};
   line.clear();
-  const evaluate::Scores scores = evaluate::score(evaluation.dataset, outputs);
-  const auto changed = options.robustness ? scores_under_change(session, evaluation.dataset, line) : decltype(scores.all){};
   if (json) {
     Json result = {{"rows", evaluation.dataset.size()}, {"loss", scores.loss}, {"data_hash", evaluation.report.hash}};
     for (const auto& [name, value] : scores.all) result[name] = value;

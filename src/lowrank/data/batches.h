@@ -19,6 +19,8 @@ struct Batch {
   std::vector<int64_t> labels;                    // [B] class numbers (single_label), else empty
   std::vector<float> targets;                     // [B*C] 0 or 1 (multi_label), [B] values (regression, embedding), else empty
   std::vector<int64_t> samples;                   // [B] Example::id
+  std::vector<int64_t> mixed_labels;              // [B] of the pictures that show through (augment.h), else empty
+  std::vector<float> mixed_shares;                // [B] how much they count; 0 for a picture that is itself alone
   std::vector<uint8_t> pixels;                    // [B, height, width, 3] of pictures, which have no sequences; else empty
   int64_t height = 0, width = 0;
 

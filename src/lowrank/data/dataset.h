@@ -37,7 +37,7 @@ struct Dataset {
   Task task = Task::single_label;
   int64_t classes = 0;                          // C; 0 for regression and embedding
   std::shared_ptr<const PictureRows> pictures;  // of examples that are pictures, in their order; null for texts
-  bool flip = false;                            // training may show them mirrored
+  AugmentOptions augment;                       // how training shows them
 
   int64_t size() const { return static_cast<int64_t>(examples.size()); }
   int64_t tokens() const;

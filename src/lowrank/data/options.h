@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "lowrank/base/options.h"
+#include "lowrank/data/images/augment.h"
 #include "lowrank/data/split.h"
 #include "lowrank/data/table.h"
 
@@ -17,7 +18,7 @@ struct PictureOptions {
   std::string background = "white";
   double max_megapixels = 100;
   std::string broken_pictures = "error";  // error, skip
-  bool flip = false;
+  AugmentOptions augment;
 };
 
 struct DataOptions {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "lowrank/base/error.h"
+#include "lowrank/evaluate/changed_scores.h"
 #include "lowrank/evaluate/forgetting.h"
 #include "lowrank/evaluate/forward.h"
 #include "lowrank/evaluate/scores.h"
@@ -27,6 +28,7 @@ class EncoderStudy::Trained : public TrainedRun {
     const at::Tensor adapted = evaluate::embeddings_of(model, rows, study_.pooling_, /*normalise=*/true, options);
     const evaluate::SimilarityDrift drift = evaluate::similarity_drift(study_.original_, adapted);
     run.forgetting = {drift.rank_agreement, drift.similarity_shift};
+    if (study_.request_.robustness) run.under = evaluate::scores_under_change(model, rows, options);
   }
 
   void save(const std::filesystem::path& folder) const override {

@@ -17,6 +17,7 @@ struct EncoderStudyRequest {
   const data::Split* split = nullptr;                                             // with validation and test rows; must outlive the study
   train::TrainOptions train;                                                      // learning_rate and seed are the runs'
   std::function<adapters::AdapterConfig(const std::string& method)> adapter_for;  // options of a low-rank method
+  bool robustness = false;                                                        // test pictures under changed conditions too
 };
 
 class EncoderStudy : public StudyKind {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -56,6 +57,9 @@ struct Document {
   std::vector<std::string> cautions, notes;
   std::vector<Section> sections;
 };
+
+/// The mean test score of each method under each changed condition; no section when no run was tested so.
+std::optional<Section> conditions_section(const Study& study, const Summary& summary);
 
 /// `folder`: where a study's pictures are; empty for a study without.
 Document make_document(const Study& study, const Summary& summary, const std::filesystem::path& folder = {});

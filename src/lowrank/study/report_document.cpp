@@ -281,6 +281,7 @@ Document make_document(const Study& study, const Summary& summary, const std::fi
   if (drawn)
     document.sections.insert(document.sections.end(), {measures_section(study, summary), prompts_section(study, summary, folder),
                                                        forgetting_section(study, summary, folder)});
+  if (auto section = conditions_section(study, summary)) document.sections.push_back(std::move(*section));
   std::erase_if(document.sections, [](const Section& section) { return section.blocks.empty(); });
   for (auto&& section : {builder.pairs(), builder.costs(), builder.curves(), builder.search()}) document.sections.push_back(section);
   if (!study.label_names.empty() && tested > 0) document.sections.push_back(builder.recall());

@@ -43,6 +43,7 @@ void visit_run(Fields& fields, R& run) {
   fields("adapter_bytes", run.adapter_bytes);
   fields("rank_agreement", run.forgetting.rank_agreement);
   fields("similarity_shift", run.forgetting.similarity_shift);
+  fields("under", run.under);
   fields("options_hash", run.options_hash);
 }
 

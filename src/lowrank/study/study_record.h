@@ -70,6 +70,8 @@ struct Run {
   int64_t units = 0;   // trained on (Study::unit)
   int64_t peak_bytes = 0, trainable_parameters = 0, adapter_bytes = 0;
   Forgetting forgetting;
+  std::vector<std::pair<std::string, double>>
+      under;                 // test score under each changed condition (evaluate/robustness.h); empty: not asked for
   std::string options_hash;  // of the resolved options: a run made with others is not taken over
 
   double units_per_second() const { return seconds > 0 ? static_cast<double>(units) / seconds : 0; }

@@ -6,9 +6,10 @@
 
 #include "lowrank/adapters/dialects/peft.h"
 #include "lowrank/base/error.h"
-#include "lowrank/data/images/prepare_picture.h"
+#include "lowrank/data/images/picture_rows.h"
 #include "lowrank/evaluate/forward.h"
 #include "lowrank/tensor/dtype.h"
+#include "lowrank/tensor/parallel.h"
 #include "lowrank/train/save.h"
 
 namespace lowrank::train {
@@ -38,7 +39,7 @@ void for_each_pass(std::span<const int64_t> indices, int64_t size, F&& take) {
 EncoderJob::EncoderJob(const TrainRequest& request)
     : request_(request),
       trainee_(make_trainee(request)),
-      objective_(request.split->train),
+      objective_(request.split->train, request.options.label_smoothing),
       batcher_(request.split->train, step_batches(request.options)),
       validator_(trainee_, objective_, request.split->validation) {
   check(!objective_.is_ranking() || request.options.gradient_accumulation == 1, ErrorKind::invalid_argument, "gradient-accumulation",
@@ -64,26 +65,50 @@ std::vector<Pass> EncoderJob::passes(int64_t step) {
 }
 
 at::Tensor EncoderJob::loss(const Pass& pass, int64_t step) {
-  const data::Batch batch = data::collate(request_.split->train, pass.items);
+  data::Batch batch = data::collate(request_.split->train, pass.items);
   if (features_.defined()) {
     const at::Tensor rows = at::tensor(pass.items, at::kLong).to(features_.device());
     return objective_.sum(trainee_.model->classify(features_.index_select(0, rows)), batch);
   }
+  augment(batch, step / steps_per_epoch());
   return objective_.sum(trainee_.outputs(inputs(batch, step)), batch);
+}
+
+void EncoderJob::augment(data::Batch& batch, int64_t epoch) const {
+  const data::AugmentOptions& how = request_.split->train.augment;
+  if (!how.any()) return;
+  const data::Dataset& rows = request_.split->train;
+  const data::Size size{batch.width, batch.height};
+  const auto each = static_cast<size_t>(3 * size.area());
+  const auto seed = static_cast<uint64_t>(request_.options.seed);
+  if (how.mix > 0) {
+    batch.mixed_labels.resize(batch.samples.size());
+    batch.mixed_shares.resize(batch.samples.size());
+  }
+  const auto change = [&](std::span<uint8_t> rgb, int64_t sample) {
+    data::augment(rgb, size, how, seed, epoch, static_cast<uint64_t>(sample));
+  };
+  tensor::parallel_for(0, batch.size(), /*grain=*/1, [&](int64_t first, int64_t last) {
+    std::vector<uint8_t> other(each);
+    for (auto i = static_cast<size_t>(first); i < static_cast<size_t>(last); ++i) {
+      const std::span<uint8_t> own = std::span(batch.pixels).subspan(i * each, each);
+      change(own, batch.samples[i]);
+      const data::Mixture mixture = data::mixture(how, rows.size(), seed, epoch, static_cast<uint64_t>(batch.samples[i]));
+      if (mixture.share == 0) continue;
+      const data::Example& with = rows.examples[static_cast<size_t>(mixture.row)];
+      rows.pictures->read(mixture.row, other);
+      change(other, with.id);
+      data::blend(own, other, mixture.share);
+      batch.mixed_labels[i] = with.labels.front();
+      batch.mixed_shares[i] = mixture.share;
+    }
+  });
 }
 
 models::Batch EncoderJob::inputs(const data::Batch& batch, int64_t step) const {
   models::Batch inputs = evaluate::to_model(batch, *trainee_.model);
   if (trainee_.has_dropout()) {
     std::visit([&](auto& one) { one.keys = row_keys(batch, request_.options.seed, step); }, inputs);
-  }
-  if (!request_.split->train.flip) return inputs;
-  at::Tensor& pixels = std::get<nn::Pictures>(inputs).pixels;
-  const auto seed = static_cast<uint64_t>(request_.options.seed);
-  const int64_t epoch = step / steps_per_epoch();
-  for (int64_t i = 0; i < batch.size(); ++i) {
-    const auto sample = static_cast<uint64_t>(batch.samples[static_cast<size_t>(i)]);
-    if (data::is_mirrored(seed, epoch, sample)) pixels.select(0, i).copy_(pixels.select(0, i).flip(2));
   }
   return inputs;
 }
@@ -125,7 +150,7 @@ Probe EncoderJob::probe_of(const data::Dataset& rows, std::vector<int64_t> place
 
 std::vector<Probe> EncoderJob::probes() {
   const auto& [train, validation] = std::tie(request_.split->train, request_.split->validation);
-  const bool frozen = trainee_.method == "none";  // the encoder sees evaluation batches alone, once
+  const bool frozen = keeps_features();  // the encoder sees evaluation batches alone, once
   std::vector<Probe> probes = {probe_of(train, largest_pass(), /*has_gradients=*/true)};
   if (frozen) probes.front().run = {};
   const data::Dataset& evaluated = frozen ? train : validation;
@@ -138,12 +163,12 @@ std::vector<Probe> EncoderJob::probes() {
 
 int64_t EncoderJob::prepared_bytes() const {
   if (trainee_.method != "none") return 0;
-  return 4 * trainee_.model->width() * (request_.split->train.size() + request_.split->validation.size());
+  return 4 * trainee_.model->width() * ((keeps_features() ? request_.split->train.size() : 0) + request_.split->validation.size());
 }
 
 void EncoderJob::prepare(const ProgressSink& progress) {
   if (trainee_.method != "none") return;
-  features_ = frozen_features(trainee_, request_.split->train, progress);
+  if (keeps_features()) features_ = frozen_features(trainee_, request_.split->train, progress);
   validator_.prepare(progress);
 }
 

@@ -35,7 +35,11 @@ class EncoderJob : public Job {
 
  private:
   Pass pass_of(std::span<const int64_t> rows) const;
-  /// The batch as the model reads it at `step`: mirrored where that is allowed, with dropout keys where something drops out.
+  /// Method none computes the frozen encoder's states once, unless pictures are shown differently each time.
+  bool keeps_features() const { return trainee_.method == "none" && !request_.split->train.augment.any(); }
+  /// Changes the pictures of a batch as --rotate and its kin allow.
+  void augment(data::Batch& batch, int64_t epoch) const;
+  /// The batch as the model reads it at `step`, with dropout keys where something drops out.
   models::Batch inputs(const data::Batch& batch, int64_t step) const;
   int64_t units_of(const data::Dataset& rows, std::span<const int64_t> places) const;
   std::vector<int64_t> largest_pass() const;
@@ -46,7 +50,7 @@ class EncoderJob : public Job {
   Objective objective_;
   data::Batcher batcher_;  // a batch is a step
   Validator validator_;
-  at::Tensor features_;  // method none: the frozen encoder's first states of all training rows [n, D]
+  at::Tensor features_;  // when keeps_features(): the frozen encoder's first states of all training rows [n, D]
   int64_t epoch_ = -1;
   std::vector<int64_t> order_;  // of epoch_
 };

@@ -7,14 +7,16 @@
 
 namespace lowrank::train {
 
-/// single_label: −log softmax(z)[y].  multi_label: binary cross-entropy of each of C logits.  regression: (z − y)².
+/// single_label: −log softmax(z)[y], or with label smoothing e of (1 − e)·that + e·the mean over all C labels (Szegedy et al., arXiv
+/// 1512.00567; torch's `label_smoothing`).  multi_label: binary cross-entropy of each of C logits.  regression: (z − y)².
 /// embedding with values: (cos(a, b) − y)².  embedding without (every value is 1): each text must find its pair among the
 /// batch's, −log softmax(20·cos(aᵢ, b·))[i] (Henderson et al., arXiv 1705.00652; sentence-transformers'
 /// MultipleNegativesRankingLoss), which cannot be split.
 class Objective {
  public:
   /// Decides between the two embedding losses by the values of `train`.
-  explicit Objective(const data::Dataset& train);
+  /// Error{invalid_argument} for label smoothing of another task than single_label.
+  explicit Objective(const data::Dataset& train, double label_smoothing = 0);
 
   data::Task task() const { return task_; }
   /// Each row's loss depends on the others of its forward pass.
@@ -30,6 +32,7 @@ class Objective {
   data::Task task_;
   bool ranking_ = false;
   int64_t classes_ = 0;
+  double smoothing_;
 };
 
 /// cos(aᵢ, bᵢ) of unit vectors [2B, D] given in turn: [B].

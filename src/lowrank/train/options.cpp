@@ -16,6 +16,9 @@ void declare(OptionTable& table, TrainOptions& options) {
   table.add("schedule", options.schedule, "learning rate after the warm-up").choices({"constant", "linear", "cosine"}).group(training);
   table.add("weight-decay", options.weight_decay, "decoupled; not on biases, norms and magnitudes").range(0, 10).group(training);
   table.add("max-grad-norm", options.max_grad_norm, "clip the gradient's length to this; 0: never").range(0, many).group(training);
+  table.add("label-smoothing", options.label_smoothing, "share of each label that is spread over all, of single-label classification")
+      .range(0, 0.9)
+      .group(training);
   table.add("ema", options.ema, "decay of the average over steps that is validated and saved, such as 0.999; 0: the last values")
       .range(0, 0.999999)
       .group(training);

@@ -18,7 +18,8 @@ struct TrainOptions {
   std::string schedule = "linear";
   double weight_decay = 0.01;
   double max_grad_norm = 1.0;
-  double ema = 0;  // decay of the average that is validated and saved; 0: the last values
+  double label_smoothing = 0;  // of single-label classification
+  double ema = 0;              // decay of the average that is validated and saved; 0: the last values
   int64_t seed = 42;
   double validate_every = 1.0;  // epochs
   int64_t patience = 0;

@@ -33,7 +33,7 @@ void add_dataset(Sha256& hash, const data::Dataset& dataset) {
     hash.update(std::as_bytes(std::span(&example.value, 1))).update(std::as_bytes(std::span(&example.id, 1)));
   }
   for (int64_t row = 0; dataset.pictures && row < dataset.size(); ++row) hash.update(dataset.pictures->key(row));
-  if (dataset.flip) hash.update("flipped");
+  hash.update(data::to_text(dataset.augment));
 }
 
 /// The head's parameters by plain name, when it trained.

@@ -139,7 +139,7 @@ void declare_pictures(OptionTable& table, PictureOptions& options) {
 void declare_class_folders(OptionTable& table, DataOptions& options) {
   declare_split(table, options);
   declare_pictures(table, options.pictures);
-  table.add("flip", options.pictures.flip, "show every other training picture mirrored, at random").group("Pictures");
+  declare(table, options.pictures.augment);
 }
 
 Split prepare_pictures(const DataOptions& options, const PictureShape& shape, const ProgressSink& progress) {
@@ -154,7 +154,7 @@ Split prepare_pictures(const DataOptions& options, const PictureShape& shape, co
   split.labels = labels_of_training(pictures.rows, Task::single_label);
   finish(pictures, split.labels, report);
   split.train = dataset_of(pictures, Part::train, split.labels, shape);
-  split.train.flip = options.pictures.flip;
+  split.train.augment = options.pictures.augment;
   split.validation = dataset_of(pictures, Part::validation, split.labels, shape);
   split.test = dataset_of(pictures, Part::test, split.labels, shape);
   return split;

@@ -18,7 +18,7 @@ struct PictureShape {
   int64_t tokens = 1;  // that it makes of a picture
 };
 
-/// Adds the groups "Data" and "Pictures" for class folders to `table`, bound to `options`.
+/// Adds the groups "Data", "Pictures" and "Augmentation" for class folders to `table`, bound to `options`.
 void declare_class_folders(OptionTable& table, DataOptions& options);
 /// Of these, those about pictures alone.
 void declare_pictures(OptionTable& table, PictureOptions& options);

@@ -40,6 +40,8 @@ DiffusionJob::DiffusionJob(const DiffusionRequest& request)
       latents_(*request.pictures, request.diffusion.pictures, *trainee_.pipeline.vae, cache_),
       schedule_(*request.pictures, request.validation == nullptr ? request.diffusion.validation_fraction : 0, request.options),
       trains_text_(request.diffusion.text_encoder_learning_rate > 0) {
+  check(request.options.label_smoothing == 0, ErrorKind::invalid_argument, "label-smoothing", "expected 0 for an image model, got {}",
+        request.options.label_smoothing);
   const models::Pipeline& pipeline = trainee_.pipeline;
   const int64_t latents = pipeline.vae->config().latents, in = pipeline.unet->config().in;
   check(latents == in, ErrorKind::unsupported, request.model.string(), "expected a UNet for {} latent channels, got one for {}", latents,

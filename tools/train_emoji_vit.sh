@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Trains the vision transformer of assets/emoji-vit from nothing on Noto emoji, and scores it: on held-out Noto emoji as they are and
+# under changed conditions, and on the gemojione hand, which it has not seen. What decides the result: the packages that
+# tools/data/emoji.py reads, this file, tools/train_emoji_vit.yaml and, for the last bits, the processor.
+#   OUT=<folder>     for the run (default build/emoji-vit); must not exist
+#   DATA=<folder>    of tools/data/emoji.py (default build/data/emoji; made when missing)
+#   ASSET=<folder>   takes the trained model's files (default: none does)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+OUT=${OUT:-build/emoji-vit}
+DATA=${DATA:-build/data/emoji}
+say() { printf '\033[1m==> %s\033[0m\n' "$*"; }
+
+if [ ! -e "$DATA/about.json" ]; then
+  tools/bootstrap.sh images
+  python3 tools/data/emoji.py --out "$DATA"
+fi
+mkdir -p "$OUT"
+
+say "a new model"
+build/lowrank create --family vit --image-size 48 --patch-size 8 --width 128 --layers 4 --heads 4 --seed 1 --out "$OUT/new"
+
+say "training it on Noto emoji"
+build/lowrank train --model "$OUT/new" --data "$DATA/classes-noto" --config tools/train_emoji_vit.yaml --out "$OUT/run"
+
+say "Noto emoji that it has not seen"
+build/lowrank eval --model "$OUT/run/model" --data "$DATA/classes-noto/test" --robustness
+for things in known new; do
+  say "gemojione, $things things"
+  build/lowrank eval --model "$OUT/run/model" --data "$DATA/classes-gemojione-$things" --robustness
+done
+
+if [ -n "${ASSET:-}" ]; then
+  mkdir -p "$ASSET"
+  cp "$OUT/run/model/"{config.json,model.safetensors,preprocessor_config.json} "$ASSET"
+  say "kept in $ASSET"
+fi
