@@ -101,6 +101,7 @@ void StoredTensors::fill(torch::nn::Module& model, const SourceOf& source_of, at
     found->second.taken = true;
     if (const auto problem = put(parameter.value(), *found->second.view, dtype, source.part)) problems_.add(*problem);
   }
+  for (const auto& [name, host] : nn::hosts_of(model)) host->lay_out();
 }
 
 void StoredTensors::finish() {
