@@ -202,6 +202,22 @@ at::Tensor unit_conv2d_input_gradient(const at::Tensor& dy, const at::Tensor& we
   return product(dy, weight, {}, c, /*transposed=*/true, input);
 }
 
+namespace {
+
+/// Rows [N, C] as one picture of N pixels, and back.
+at::Tensor as_picture(const at::Tensor& rows) { return rows.view({1, rows.size(0), 1, rows.size(1)}).permute({0, 3, 1, 2}); }
+at::Tensor as_rows(const at::Tensor& picture) { return picture.permute({0, 2, 3, 1}).view({-1, picture.size(1)}); }
+
+}  // namespace
+
+at::Tensor unit_rows(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+  return as_rows(unit_conv2d(as_picture(x), weight.unsqueeze(-1).unsqueeze(-1), bias, {}));
+}
+
+at::Tensor unit_rows_input_gradient(const at::Tensor& dy, const at::Tensor& weight) {
+  return as_rows(unit_conv2d_input_gradient(as_picture(dy), weight.unsqueeze(-1).unsqueeze(-1), {}, {dy.size(0), 1}));
+}
+
 at::Tensor frozen_conv2d_input_gradient(const at::Tensor& dy, const at::Tensor& x, const at::Tensor& weight, const ConvGeometry& c) {
   if (has_unit_conv2d(dy, weight, c)) return unit_conv2d_input_gradient(dy, weight, c, {x.size(2), x.size(3)});
   return std::get<0>(at::convolution_backward(dy, x, weight, std::nullopt, c.stride, c.padding, c.dilation, /*transposed=*/false,

@@ -22,6 +22,10 @@ bool has_unit_conv2d(const at::Tensor& x, const at::Tensor& weight, const ConvGe
 /// Not differentiable.
 at::Tensor unit_conv2d(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, const ConvGeometry& geometry);
 
+/// The same for rows: x [N, I] and W [O, I] → [N, O]; and dy [N, O] → [N, I].
+at::Tensor unit_rows(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
+at::Tensor unit_rows_input_gradient(const at::Tensor& dy, const at::Tensor& weight);
+
 /// Its transpose: dy [N, O, H', W'] → [N, I, H, W], channels last.
 at::Tensor unit_conv2d_input_gradient(const at::Tensor& dy, const at::Tensor& weight, const ConvGeometry& geometry,
                                       std::array<int64_t, 2> input);

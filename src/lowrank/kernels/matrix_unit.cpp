@@ -18,18 +18,21 @@ constexpr int64_t kTileRows = 16, kTileDepth = 32;
 
 using Words = uint16_t __attribute__((vector_size(64)));
 
-/// 16 rows of `depth` numbers, `stride` apart, as pairs of numbers side by side: dword r of row i goes to row r, place i.
+/// 16 rows of `depth` numbers, `stride` apart, as pairs of numbers side by side: dword r of row i goes to row r, place i. Asks for the
+/// same of the rows at `next`: the runs are too short for the processor to foresee them.
 template <VectorUnit>
-LOWRANK_ALWAYS_INLINE void turn_pairs(int64_t depth, const at::BFloat16* from, int64_t stride, at::BFloat16* to) {
+LOWRANK_ALWAYS_INLINE void turn_pairs(int64_t depth, const at::BFloat16* from, int64_t stride, const at::BFloat16* next, at::BFloat16* to) {
   for (int64_t k = 0; k < depth; k += kTileDepth) {
     SquareRow rows[kSquareSide];
+    for (int i = 0; i < kSquareSide; ++i) __builtin_prefetch(next + i * stride + k);
     for (int i = 0; i < kSquareSide; ++i) __builtin_memcpy(&rows[i], from + i * stride + k, sizeof rows[i]);
     turn_square(rows);
     for (int i = 0; i < kSquareSide; ++i) __builtin_memcpy(to + (k / 2 + i) * 2 * kUnitPanel, &rows[i], sizeof rows[i]);
   }
 }
-LOWRANK_VECTOR_VERSIONS(void, turned_pairs, turn_pairs, (int64_t depth, const at::BFloat16* from, int64_t stride, at::BFloat16* to),
-                        (depth, from, stride, to))
+LOWRANK_VECTOR_VERSIONS(void, turned_pairs, turn_pairs,
+                        (int64_t depth, const at::BFloat16* from, int64_t stride, const at::BFloat16* next, at::BFloat16* to),
+                        (depth, from, stride, next, to))
 
 template <size_t... I>
 LOWRANK_ALWAYS_INLINE void weave(const Words& a, const Words& b, Words& low, Words& high, std::index_sequence<I...>) {
@@ -71,7 +74,8 @@ LOWRANK_VECTOR_VERSIONS(void, woven_rows, weave_rows,
 void FrozenMatrix::pack_rows(int64_t first, int64_t width, int64_t depth_first, int64_t depth, at::BFloat16* packed) const {
   for (int64_t r = 0; r < width; r += kSquareSide) {
     for (int64_t tap = 0; tap < taps; ++tap) {
-      turned_pairs(depth, data + ((first + r) * taps + tap) * columns + depth_first, taps * columns,
+      const at::BFloat16* from = data + ((first + r) * taps + tap) * columns + depth_first;
+      turned_pairs(depth, from, taps * columns, tap + 1 < taps ? from + columns : from + (kSquareSide * taps - tap) * columns,
                    packed + tap * depth * kUnitPanel + 2 * r);
     }
   }

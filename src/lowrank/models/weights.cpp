@@ -5,6 +5,7 @@
 #include <ATen/ops/sum.h>
 
 #include "lowrank/base/log.h"
+#include "lowrank/base/pages.h"
 #include "lowrank/nn/host.h"
 
 namespace lowrank::models {
@@ -54,6 +55,7 @@ std::optional<std::string> put(at::Tensor& parameter, const io::TensorView& view
     return fmt::format("tensor '{}': expected F64, F32, F16 or BF16, got {}", view.name, io::to_string(view.dtype));
   }
   const at::Tensor value = part_of(tensor::to_tensor(view), part);
+  release_pages(view.bytes);  // or the file and the model would be in memory at once
   if (!is_finite(value)) return fmt::format("tensor '{}' holds NaN or infinity", view.name);
   parameter.set_data(value.to(dtype));
   return std::nullopt;
