@@ -3,10 +3,11 @@
 # make test       set up, build, run every test
 # make build      the program at build/lowrank
 # make bench      ratios against the peer program, written to bench/results/
+# make bench-images   the same for image training, against diffusers with PEFT and LyCORIS
 # make goldens    regenerate tests/golden from the reference programs (make reference installs them)
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
-.PHONY: setup build test demo demo-images bench reference goldens format clean
+.PHONY: setup build test demo demo-images bench bench-images reference goldens format clean
 
 setup:
 	@tools/bootstrap.sh
@@ -28,6 +29,9 @@ demo-images: build
 
 bench: setup reference
 	@tools/bench.sh
+
+bench-images: setup reference
+	@tools/bench.sh --images
 
 reference:
 	@tools/bootstrap.sh reference

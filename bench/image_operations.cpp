@@ -9,6 +9,8 @@
 
 #include "lowrank/base/error.h"
 #include "lowrank/kernels/attention.h"
+#include "lowrank/kernels/frozen_conv2d.h"
+#include "lowrank/kernels/matrix_unit.h"
 #include "lowrank/tensor/dtype.h"
 
 namespace lowrank::bench {
@@ -71,6 +73,41 @@ void convolution(int64_t channels, int64_t size, int64_t kernel, at::ScalarType 
               times[0][1], times[1][1]);
 }
 
+/// A frozen product and its transpose with weights that no cache holds: a network's layers come round once a step.
+void frozen(int64_t rows, int64_t in, int64_t out) {
+  const auto options = at::TensorOptions().dtype(at::kBFloat16);
+  const at::Tensor x = at::randn({rows, in}, options), dy = at::randn({rows, out}, options);
+  std::vector<at::Tensor> weights;
+  for (int64_t bytes = 0; bytes < (int64_t{700} << 20); bytes += 2 * in * out) weights.push_back(at::randn({out, in}, options));
+  size_t next = 0;
+  const auto weight = [&] { return weights[next++ % weights.size()]; };
+  const double theirs[] = {milliseconds([&] { at::mm(x, weight().t()); }), milliseconds([&] { at::mm(dy, weight()); })};
+  const double ours[] = {milliseconds([&] { kernels::unit_rows(x, weight(), {}); }),
+                         milliseconds([&] { kernels::unit_rows_input_gradient(dy, weight()); })};
+  std::printf("frozen product of %lld rows, %lld to %lld: library %.3f ms, back %.3f ms; matrix unit %.3f ms, back %.3f ms\n",
+              static_cast<long long>(rows), static_cast<long long>(in), static_cast<long long>(out), theirs[0], theirs[1], ours[0],
+              ours[1]);
+}
+
+/// The same for a 3×3 convolution.
+void frozen_convolution(int64_t size, int64_t in, int64_t out) {
+  const auto options = at::TensorOptions().dtype(at::kBFloat16);
+  const kernels::ConvGeometry c{{3, 3}, {1, 1}, {1, 1}, {1, 1}};
+  const at::Tensor x = at::randn({1, in, size, size}, options), dy = at::randn({1, out, size, size}, options);
+  std::vector<at::Tensor> weights;
+  for (int64_t bytes = 0; bytes < (int64_t{700} << 20); bytes += 18 * in * out) {
+    weights.push_back(kernels::laid_out(at::randn({out, in, 3, 3}, options)));
+  }
+  size_t next = 0;
+  const auto weight = [&] { return weights[next++ % weights.size()]; };
+  const double forward = milliseconds([&] { kernels::unit_conv2d(x, weight(), {}, c); }),
+               back = milliseconds([&] {
+                 kernels::unit_conv2d_input_gradient(dy, weight(), c, {size, size});
+               });
+  std::printf("frozen convolution %lldx%lld, %lld to %lld: matrix unit %.3f ms, back %.3f ms\n", static_cast<long long>(size),
+              static_cast<long long>(size), static_cast<long long>(in), static_cast<long long>(out), forward, back);
+}
+
 }  // namespace
 
 }  // namespace lowrank::bench
@@ -78,6 +115,25 @@ void convolution(int64_t channels, int64_t size, int64_t kernel, at::ScalarType 
 int main() {
   using namespace lowrank::bench;
   at::set_num_threads(2);
+  if (lowrank::kernels::has_matrix_unit()) {
+    for (const auto& [rows, in, out] : {std::tuple{1024, 320, 320},
+                                        {1024, 320, 2560},
+                                        {1024, 1280, 320},
+                                        {256, 640, 640},
+                                        {256, 640, 5120},
+                                        {256, 2560, 640},
+                                        {64, 1280, 1280},
+                                        {64, 1280, 10240},
+                                        {64, 5120, 1280},
+                                        {80, 768, 1280},
+                                        {16, 1280, 10240}}) {
+      frozen(rows, in, out);
+    }
+    for (const auto& [size, in, out] :
+         {std::tuple{32, 320, 320}, {32, 960, 320}, {16, 640, 640}, {16, 1920, 640}, {8, 1280, 1280}, {8, 2560, 1280}, {4, 1280, 1280}}) {
+      frozen_convolution(size, in, out);
+    }
+  }
   for (const auto dtype : {at::kBFloat16, at::kFloat}) {
     for (const auto& [channels, size, kernel] : {std::tuple{320, 32, 3}, {640, 16, 3}, {1280, 8, 3}, {320, 32, 1}, {320, 64, 3}}) {
       convolution(channels, size, kernel, dtype);

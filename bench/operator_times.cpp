@@ -52,8 +52,10 @@ std::string group_of(const std::string& name, const std::vector<int64_t>& sizes)
   if (!sizes.empty()) {
     return *std::min_element(sizes.begin(), sizes.end()) <= recording.rank ? "adapter products" : "frozen products";
   }
-  if (contains(name, {"packed_attention", "PackedAttention"})) return "attention";
-  if (contains(name, {"layer_norm", "gelu", "tanh", "LayerNorm", "Gelu"})) return "norms and activations";
+  if (contains(name, {"LowRank"})) return "adapter products";
+  if (contains(name, {"conv"})) return "convolutions";
+  if (contains(name, {"packed_attention", "PackedAttention", "scaled_dot_product"})) return "attention";
+  if (contains(name, {"_norm", "gelu", "tanh", "silu", "Norm", "Gelu"})) return "norms and activations";
   return "other";
 }
 

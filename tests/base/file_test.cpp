@@ -5,6 +5,8 @@
 #include "support/expect_error.h"
 #include "support/temp_dir.h"
 
+#include "lowrank/base/pages.h"
+
 namespace lowrank {
 namespace {
 
@@ -44,6 +46,15 @@ TEST(MappedFile, RefusesAFolderAndAMissingFile) {
   const test::TempDir dir;
   EXPECT_LOWRANK_ERROR(MappedFile(dir.path()), ErrorKind::io, "expected a regular file");
   EXPECT_LOWRANK_ERROR(MappedFile(dir / "none"), ErrorKind::io, "cannot open: No such file");
+}
+
+TEST(MappedFile, ReleasedPagesComeBackFromTheFile) {
+  const test::TempDir dir;
+  const std::string text(100000, 'x');
+  std::ofstream(dir / "long") << text;
+  const MappedFile file(dir / "long");
+  release_pages(file.bytes().subspan(5));
+  EXPECT_EQ(std::string_view(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()), text);
 }
 
 TEST(MappedFile, EmptyFileIsAnEmptySpan) {

@@ -44,6 +44,20 @@ TEST_P(ConvTaps, ScatterIsTheTranspose) {
   EXPECT_NEAR(dot(h, g), dot(p, q), GetParam().dtype == at::kDouble ? 1e-11 : 0.5);  // sums of 300 numbers, observed 0.1
 }
 
+TEST_P(ConvTaps, RowsAreTheSameByBlocks) {
+  const ConvGeometry& c = geometry_;
+  const int64_t blocks = 2, columns = 8;  // pictures' two blocks of channels side by side, one row each
+  const at::Tensor p = at::randn({kPictures, blocks, c.taps() * kRank, kHeight, kWidth});
+  const auto as_rows = [](const at::Tensor& t) { return t.permute({0, 3, 4, 1, 2}).flatten(0, 3).contiguous(); };
+  const at::Tensor h = gather_taps(p.flatten(0, 1).contiguous(), c).unflatten(0, {kPictures, blocks});
+  const at::Tensor rows = gather_tap_rows(as_rows(p), c, {kHeight, kWidth}, blocks, kRank, columns);
+  EXPECT_LT((rows.slice(1, 0, kRank) - as_rows(h)).abs().max().item<double>(), 1e-5);
+  EXPECT_EQ(rows.slice(1, kRank, columns).abs().max().item<double>(), 0);
+  const at::Tensor g = at::randn(h.sizes());
+  const at::Tensor scattered = scatter_taps(g.flatten(0, 1).contiguous(), c, {kHeight, kWidth}).unflatten(0, {kPictures, blocks});
+  EXPECT_TRUE(at::equal(scatter_tap_rows(as_rows(g), c, {kHeight, kWidth}, blocks), as_rows(scattered)));
+}
+
 TEST_P(ConvTaps, OrderByTapsAndBack) { EXPECT_TRUE(at::equal(from_taps(by_taps(m_, geometry_.taps()), geometry_.taps()), m_)); }
 
 INSTANTIATE_TEST_SUITE_P(Geometries, ConvTaps,

@@ -8,7 +8,6 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "lowrank/adapters/dropout.h"
-#include "lowrank/kernels/rank_projection.h"
 #include "lowrank/kernels/row_squares.h"
 
 namespace lowrank::adapters {
@@ -85,13 +84,12 @@ at::Tensor RowNorms::of(const nn::Host& host, const at::Tensor& A, const at::Ten
 
 void RowNorms::compute(const nn::Host& host, const at::Tensor& A, const at::Tensor& B, double scale) {
   ++computations_;
-  const at::Tensor matrix = host.matrix();
-  projected_ = kernels::wide_projection(matrix, A);
+  projected_ = host.project_weight(A);
   at::Tensor sum = kernels::adapted_row_squares(projected_, A, B, scale, squares_);
   const at::Tensor cancelled = sum.lt(kCancellation * squares_).nonzero().flatten();
   if (cancelled.numel() > 0) {
-    const at::Tensor rows =
-        matrix.index_select(0, cancelled).to(at::kDouble) + scale * at::mm(B.index_select(0, cancelled).to(at::kDouble), A.to(at::kDouble));
+    const at::Tensor rows = host.matrix().index_select(0, cancelled).to(at::kDouble) +
+                            scale * at::mm(B.index_select(0, cancelled).to(at::kDouble), A.to(at::kDouble));
     sum.index_copy_(0, cancelled, row_norms(rows).square());
   }
   norms_ = sum.sqrt_().to(A.scalar_type());
@@ -125,7 +123,7 @@ std::optional<nn::LowRankForm> DoraAdapter::low_rank(const nn::Host& host) const
 
 at::Tensor DoraAdapter::forward(const at::Tensor& x, const at::Tensor& y0, const nn::Host& host, const nn::DropoutSource& source) {
   const at::Tensor dropped = drop_input(x, dropout(), source);
-  const at::Tensor base = dropped.is_same(x) ? y0 : host.multiply(dropped, host.matrix());
+  const at::Tensor base = dropped.is_same(x) ? y0 : host.base(dropped, {});
   const at::Tensor g = gain(host);
   // g − 1 rather than g, which narrow dtypes would round to 1.
   const at::Tensor y = y0 + host.scale_outputs(base, multiplier() * (g - 1));

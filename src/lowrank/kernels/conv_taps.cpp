@@ -3,6 +3,7 @@
 #include <ATen/Dispatch.h>
 #include <ATen/OpMathType.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
 #include <algorithm>
 #include <vector>
 
@@ -150,6 +151,12 @@ std::array<int64_t, 2> ConvGeometry::output(at::IntArrayRef input) const {
 
 bool ConvGeometry::is_pointwise() const { return taps() == 1 && stride[0] * stride[1] == 1 && padding[0] == 0 && padding[1] == 0; }
 
+std::vector<int64_t> numbers_of(const ConvGeometry& g) {
+  return {g.kernel[0], g.kernel[1], g.stride[0], g.stride[1], g.padding[0], g.padding[1], g.dilation[0], g.dilation[1]};
+}
+
+ConvGeometry geometry_of(const std::vector<int64_t>& n) { return {{n[0], n[1]}, {n[2], n[3]}, {n[4], n[5]}, {n[6], n[7]}}; }
+
 at::Tensor by_taps(const at::Tensor& m, int64_t taps) {
   return taps == 1 ? m : m.reshape({m.size(0), -1, taps}).permute({2, 0, 1}).reshape({taps * m.size(0), -1});
 }
@@ -165,6 +172,61 @@ at::Tensor gather_taps(const at::Tensor& p, const ConvGeometry& geometry) {
   const Plan plan = plan_of(geometry, sizes_of(p), {height, width});
   AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, p.scalar_type(), "gather_taps", [&] { gather<scalar_t>(p, h, plan); });
   return h;
+}
+
+namespace {
+
+/// body(row of the output, row of the input, tap) for pixels of picture `picture` and line `y` of the output.
+template <class Body>
+void for_each_tap(const ConvGeometry& c, std::array<int64_t, 2> in, std::array<int64_t, 2> out, int64_t picture, int64_t y, Body&& body) {
+  for (int64_t tap = 0; tap < c.taps(); ++tap) {
+    const int64_t row = y * c.stride[0] - c.padding[0] + tap / c.kernel[1] * c.dilation[0],
+                  shift = tap % c.kernel[1] * c.dilation[1] - c.padding[1];
+    if (row < 0 || row >= in[0]) continue;
+    const Range columns = inside(shift, c.stride[1], in[1], out[1]);
+    for (int64_t x = columns.first; x < columns.last; ++x) {
+      body((picture * out[0] + y) * out[1] + x, (picture * in[0] + row) * in[1] + x * c.stride[1] + shift, tap);
+    }
+  }
+}
+
+}  // namespace
+
+at::Tensor gather_tap_rows(const at::Tensor& p, const ConvGeometry& geometry, std::array<int64_t, 2> input, int64_t blocks, int64_t rank,
+                           int64_t columns) {
+  const std::array<int64_t, 2> out = geometry.output(input);
+  const int64_t pictures = p.size(0) / (input[0] * input[1] * blocks), width = p.size(1);
+  const at::Tensor h = at::zeros({pictures * out[0] * out[1] * blocks, columns}, p.options());
+  const float* from = p.const_data_ptr<float>();
+  float* to = h.mutable_data_ptr<float>();
+  tensor::parallel_for(0, pictures * out[0], 4, [&](int64_t begin, int64_t end) {
+    for (int64_t line = begin; line < end; ++line) {
+      for_each_tap(geometry, input, out, line / out[0], line % out[0], [&](int64_t o, int64_t i, int64_t tap) {
+        for (int64_t j = 0; j < blocks; ++j) add_run(from + (i * blocks + j) * width + tap * rank, to + (o * blocks + j) * columns, rank);
+      });
+    }
+  });
+  return h;
+}
+
+at::Tensor scatter_tap_rows(const at::Tensor& g, const ConvGeometry& geometry, std::array<int64_t, 2> input, int64_t blocks) {
+  const std::array<int64_t, 2> out = geometry.output(input);
+  const int64_t pictures = g.size(0) / (out[0] * out[1] * blocks), rank = g.size(1), width = geometry.taps() * rank;
+  const at::Tensor p = at::zeros({pictures * input[0] * input[1] * blocks, width}, g.options());
+  AT_DISPATCH_FLOATING_TYPES_AND(at::kBFloat16, g.scalar_type(), "scatter_tap_rows", [&] {
+    const scalar_t* from = g.const_data_ptr<scalar_t>();
+    scalar_t* to = p.mutable_data_ptr<scalar_t>();
+    // Different outputs fill different places: a place is one input and one tap.
+    tensor::parallel_for(0, pictures * out[0], 4, [&](int64_t begin, int64_t end) {
+      for (int64_t line = begin; line < end; ++line) {
+        for_each_tap(geometry, input, out, line / out[0], line % out[0], [&](int64_t o, int64_t i, int64_t tap) {
+          for (int64_t j = 0; j < blocks; ++j)
+            std::copy_n(from + (o * blocks + j) * rank, rank, to + (i * blocks + j) * width + tap * rank);
+        });
+      }
+    });
+  });
+  return p;
 }
 
 at::Tensor scatter_taps(const at::Tensor& g, const ConvGeometry& geometry, std::array<int64_t, 2> input) {

@@ -4,6 +4,7 @@
 
 #include <ATen/core/Tensor.h>
 #include <array>
+#include <vector>
 
 namespace lowrank::kernels {
 
@@ -18,6 +19,10 @@ struct ConvGeometry {
   bool is_pointwise() const;
 };
 
+/// The eight numbers in the order above, for what autograd keeps, and back.
+std::vector<int64_t> numbers_of(const ConvGeometry& geometry);
+ConvGeometry geometry_of(const std::vector<int64_t>& numbers);
+
 /// M [R, n·taps] as kernels of n channels → [taps·R, n], and back.
 at::Tensor by_taps(const at::Tensor& m, int64_t taps);
 at::Tensor from_taps(const at::Tensor& m, int64_t taps);
@@ -26,6 +31,12 @@ at::Tensor from_taps(const at::Tensor& m, int64_t taps);
 /// With p = by_taps(M)·x pixel by pixel that is the convolution of x with M. CPU, any floating dtype, contiguous; not differentiable. p is
 /// scratch: what no output reads may be overwritten.
 at::Tensor gather_taps(const at::Tensor& p, const ConvGeometry& geometry);
+
+/// The same for pixels as rows, m blocks a pixel: p [N·H·W·m, ≥ taps·R] float32 → [N·H'·W'·m, columns ≥ R], zeros after R. `input`: H, W.
+at::Tensor gather_tap_rows(const at::Tensor& p, const ConvGeometry& geometry, std::array<int64_t, 2> input, int64_t blocks, int64_t rank,
+                           int64_t columns);
+/// Its transpose: g [N·H'·W'·m, R] → [N·H·W·m, taps·R], float32 or bfloat16.
+at::Tensor scatter_tap_rows(const at::Tensor& g, const ConvGeometry& geometry, std::array<int64_t, 2> input, int64_t blocks);
 
 /// The transpose of gather_taps: g [N, R, H', W'] → [N, taps·R, H, W] for input sizes H and W.
 at::Tensor scatter_taps(const at::Tensor& g, const ConvGeometry& geometry, std::array<int64_t, 2> input);

@@ -1,6 +1,7 @@
 #include "lowrank/kernels/lowrank_apply_cpu.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
 #include <algorithm>
 
 #include "lowrank/kernels/buffer.h"
@@ -57,6 +58,40 @@ void add_product(int64_t rows, int64_t width, int64_t depth, const at::BFloat16*
   }
 }
 
+int64_t block_rows(const LowRankUpdate& update) { return std::max<int64_t>(kRows / std::max(update.out_blocks(), update.in_blocks()), 8); }
+
+/// From rank space to the output: mixing, ·Bᵀ, gain and bias.
+class Expansion {
+ public:
+  Expansion(const LowRankUpdate& update, const at::Tensor& bias, const at::Tensor& y)
+      : l_(update.out_blocks()),
+        k_(update.B.size(0)),
+        m_(update.in_blocks()),
+        columns_(TileArithmetic::columns(update.rank())),
+        b_(packed_tiles(with_columns(update.B * update.scale, columns_).t())),
+        gain_(as_floats(update.gain)),
+        mix_(as_floats(update.mix)),
+        bias_(as_floats(bias)),
+        y_(y.mutable_data_ptr<at::BFloat16>()) {}
+
+  /// h [count·m, columns] of rows first … first + count.
+  void add(int64_t first, int64_t count, const float* h, Scratch& scratch) const {
+    if (mix_.defined()) {
+      float* mixed = scratch.mixed.at_least(count * l_ * columns_);
+      mix_rows(count, l_, m_, columns_, floats(mix_), m_, 1, h, mixed);
+      h = mixed;
+    }
+    at::BFloat16* rounded = scratch.rounded.at_least(count * l_ * columns_);
+    round_numbers(count * l_ * columns_, h, rounded);
+    add_product(count * l_, k_, columns_, rounded, b_, y_ + first * l_ * k_, floats(gain_), floats(bias_), scratch.sums);
+  }
+
+ private:
+  int64_t l_, k_, m_, columns_;
+  at::Tensor b_, gain_, mix_, bias_;
+  at::BFloat16* y_;
+};
+
 }  // namespace
 
 bool has_cpu_apply(const LowRankUpdate& update, const at::Tensor& rows) {
@@ -65,24 +100,34 @@ bool has_cpu_apply(const LowRankUpdate& update, const at::Tensor& rows) {
 }
 
 void cpu_apply_update_(const at::Tensor& y, const at::Tensor& x, const LowRankUpdate& update, const at::Tensor& bias) {
-  const int64_t rows = y.size(0), l = update.out_blocks(), k = update.B.size(0), m = update.in_blocks(), n = update.A.size(1),
-                columns = TileArithmetic::columns(update.rank());
-  const at::Tensor a = TileArithmetic::right(update.A.t(), columns), b = packed_tiles(with_columns(update.B * update.scale, columns).t()),
-                   gain = as_floats(update.gain), mix = as_floats(update.mix), added = as_floats(bias);
+  const int64_t m = update.in_blocks(), n = update.A.size(1), columns = TileArithmetic::columns(update.rank());
+  const at::Tensor a = TileArithmetic::right(update.A.t(), columns);
   const auto* input = x.const_data_ptr<at::BFloat16>();
-  auto* output = y.mutable_data_ptr<at::BFloat16>();
-  for_each_block(rows, std::max<int64_t>(kRows / std::max(l, m), 8), [&](int64_t first, int64_t count, Scratch& scratch) {
+  const Expansion expansion(update, bias, y);
+  for_each_block(y.size(0), block_rows(update), [&](int64_t first, int64_t count, Scratch& scratch) {
     float* h = scratch.h.at_least(count * m * columns);
     tile_product(count * m, columns, n, input + first * m * n, n, a.const_data_ptr<at::BFloat16>(), h, columns, /*add=*/false);
-    if (mix.defined()) {
-      float* mixed = scratch.mixed.at_least(count * l * columns);
-      mix_rows(count, l, m, columns, floats(mix), m, 1, h, mixed);
-      h = mixed;
-    }
-    at::BFloat16* rounded = scratch.rounded.at_least(count * l * columns);
-    round_numbers(count * l * columns, h, rounded);
-    add_product(count * l, k, columns, rounded, b, output + first * l * k, floats(gain), floats(added), scratch.sums);
+    expansion.add(first, count, h, scratch);
   });
+}
+
+void cpu_apply_projected_(const at::Tensor& y, const at::Tensor& h, const LowRankUpdate& update, const at::Tensor& bias) {
+  const Expansion expansion(update, bias, y);
+  const int64_t numbers = update.in_blocks() * h.size(1);
+  for_each_block(y.size(0), block_rows(update), [&](int64_t first, int64_t count, Scratch& scratch) {
+    expansion.add(first, count, h.const_data_ptr<float>() + first * numbers, scratch);
+  });
+}
+
+at::Tensor cpu_project(const at::Tensor& x, const at::Tensor& A) {
+  const int64_t n = A.size(1), columns = TileArithmetic::columns(A.size(0));
+  const at::Tensor a = TileArithmetic::right(A.t(), columns), h = at::empty({x.size(0), columns}, x.options().dtype(at::kFloat));
+  const auto* input = x.const_data_ptr<at::BFloat16>();
+  for_each_block(x.size(0), kRows, [&](int64_t first, int64_t count, Scratch&) {
+    tile_product(count, columns, n, input + first * n, n, a.const_data_ptr<at::BFloat16>(), h.mutable_data_ptr<float>() + first * columns,
+                 columns, /*add=*/false);
+  });
+  return h;
 }
 
 void cpu_add_input_gradient_(const at::Tensor& dx, const at::Tensor& g, const LowRankUpdate& update) {

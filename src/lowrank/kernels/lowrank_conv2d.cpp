@@ -9,6 +9,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "lowrank/kernels/channels.h"
+#include "lowrank/kernels/lowrank_conv2d_rows.h"
 
 namespace lowrank::kernels {
 
@@ -65,12 +66,6 @@ at::Tensor gain_gradient(const at::Tensor& dy, const at::Tensor& y, const at::Te
   if (bias.defined()) sum.sub_(bias * channel_sums(dy));
   return at::where(gain == 0, 0, sum / gain);
 }
-
-std::vector<int64_t> numbers_of(const ConvGeometry& g) {
-  return {g.kernel[0], g.kernel[1], g.stride[0], g.stride[1], g.padding[0], g.padding[1], g.dilation[0], g.dilation[1]};
-}
-
-ConvGeometry geometry_of(const std::vector<int64_t>& n) { return {{n[0], n[1]}, {n[2], n[3]}, {n[4], n[5]}, {n[6], n[7]}}; }
 
 struct LowRankConv2d : torch::autograd::Function<LowRankConv2d> {
   // libtorch wants what may be undefined as std::optional, and numbers gradients over the tensors that are there.
@@ -132,6 +127,8 @@ struct LowRankConv2d : torch::autograd::Function<LowRankConv2d> {
 
 at::Tensor lowrank_conv2d(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, const ConvGeometry& geometry,
                           const at::Tensor& A, const at::Tensor& B, double scale, const at::Tensor& gain, const at::Tensor& mix) {
+  const LowRankUpdate update{A, B, gain, mix, scale};
+  if (has_rows_conv2d(x, update, geometry)) return rows_conv2d(x, weight, bias, geometry, update);
   const auto maybe = [](const at::Tensor& t) { return t.defined() ? std::optional(t) : std::nullopt; };
   return LowRankConv2d::apply(x, A, B, weight, scale, numbers_of(geometry), maybe(bias), maybe(gain), maybe(mix));
 }

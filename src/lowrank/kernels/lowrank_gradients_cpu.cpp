@@ -184,4 +184,22 @@ LowRankGradients cpu_lowrank_gradients(const LowRankUpdate& update, const Gradie
                                     [&] { return gradients<VectorArithmetic<scalar_t>>(update, request); });
 }
 
+at::Tensor cpu_outer_sum(const at::Tensor& x, const at::Tensor& g) {
+  const int64_t rows = x.size(0), width = x.size(1), columns = g.size(1);
+  const int64_t blocks = (rows + TileArithmetic::kMostRows - 1) / TileArithmetic::kMostRows,
+                runs = std::clamp<int64_t>(rows / std::max(TileArithmetic::kLeastRun, 2 * columns), 1, kMostRuns);
+  const at::Tensor table = at::zeros({runs, columns, width}, g.options());
+  tensor::parallel_for(0, runs, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t run = begin; run < end; ++run) {
+      TileArithmetic arithmetic(columns);
+      for (int64_t b = blocks * run / runs; b < blocks * (run + 1) / runs; ++b) {
+        const int64_t first = b * TileArithmetic::kMostRows;
+        arithmetic.add_outer(std::min(TileArithmetic::kMostRows, rows - first), width, x.const_data_ptr<at::BFloat16>() + first * width,
+                             g.const_data_ptr<float>() + first * columns, table.mutable_data_ptr<float>() + run * columns * width);
+      }
+    }
+  });
+  return runs == 1 ? table[0] : table.sum(0);
+}
+
 }  // namespace lowrank::kernels

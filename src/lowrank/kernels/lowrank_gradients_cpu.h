@@ -12,4 +12,7 @@ bool has_cpu_lowrank_gradients(const LowRankUpdate& update, const GradientReques
 /// before they are multiplied again.
 LowRankGradients cpu_lowrank_gradients(const LowRankUpdate& update, const GradientRequest& request);
 
+/// Σ_i g[i]ᵀ·x[i], [C, n]: x [N, n] bfloat16 and g [N, C] float32 without gaps, C a multiple of 16, on a matrix unit.
+at::Tensor cpu_outer_sum(const at::Tensor& x, const at::Tensor& g);
+
 }  // namespace lowrank::kernels

@@ -5,6 +5,7 @@
 #include <ATen/ops/sum.h>
 
 #include "lowrank/base/log.h"
+#include "lowrank/base/pages.h"
 #include "lowrank/nn/host.h"
 
 namespace lowrank::models {
@@ -43,6 +44,7 @@ std::optional<std::string> put(at::Tensor& parameter, const io::TensorView& view
     return fmt::format("tensor '{}': expected F64, F32, F16 or BF16, got {}", view.name, io::to_string(view.dtype));
   }
   const at::Tensor value = tensor::to_tensor(view, part);
+  release_pages(view.bytes);  // or the file and the model would be in memory at once
   if (!is_finite(value)) return fmt::format("tensor '{}' holds NaN or infinity", view.name);
   parameter.set_data(value.to(dtype));
   return std::nullopt;
@@ -90,6 +92,7 @@ void StoredTensors::fill(torch::nn::Module& model, const SourceOf& source_of, at
     found->second.taken = true;
     if (const auto problem = put(parameter.value(), *found->second.view, dtype, source.part)) problems_.add(*problem);
   }
+  for (const auto& [name, host] : nn::hosts_of(model)) host->lay_out();
 }
 
 void StoredTensors::finish() {

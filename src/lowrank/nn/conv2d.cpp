@@ -5,7 +5,9 @@
 #include <ATen/ops/zeros.h>
 
 #include "lowrank/base/error.h"
+#include "lowrank/kernels/frozen_conv2d.h"
 #include "lowrank/kernels/lowrank_conv2d.h"
+#include "lowrank/kernels/rank_projection.h"
 #include "lowrank/nn/new_weights.h"
 
 namespace lowrank::nn {
@@ -36,6 +38,23 @@ at::Tensor Conv2d::convolve(const at::Tensor& x, const at::Tensor& matrix, int64
 
 at::Tensor Conv2d::multiply(const at::Tensor& x, const at::Tensor& m, const at::Tensor& bias) const {
   return convolve(x, m, options_.groups, bias);
+}
+
+at::Tensor Conv2d::base(const at::Tensor& x, const at::Tensor& bias) const {
+  if (options_.groups != 1 || x.scalar_type() != weight().scalar_type()) return multiply(x, matrix(), bias);
+  return kernels::frozen_conv2d(x, weight(), bias, geometry_);
+}
+
+at::Tensor Conv2d::project_weight(const at::Tensor& m) const {
+  if (weight().is_contiguous()) return Host::project_weight(m);
+  // Channels last: W and M with the taps before the channels.
+  const at::Tensor w = weight().permute({0, 2, 3, 1}).flatten(1),
+                   by_tap = m.unflatten(1, {-1, geometry_.taps()}).transpose(1, 2).flatten(1);
+  return kernels::wide_projection(w, by_tap);
+}
+
+void Conv2d::lay_out() {
+  if (options_.groups == 1 && kernels::wants_layout(weight())) set_weight(kernels::laid_out(weight()));
 }
 
 at::Tensor Conv2d::project(const at::Tensor& x, const at::Tensor& m, int64_t blocks) const {

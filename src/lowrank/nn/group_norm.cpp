@@ -1,9 +1,9 @@
 #include "lowrank/nn/group_norm.h"
 
-#include <ATen/ops/group_norm.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
 
+#include "lowrank/kernels/group_norm.h"
 #include "lowrank/nn/new_weights.h"
 
 namespace lowrank::nn {
@@ -13,9 +13,9 @@ GroupNorm::GroupNorm(int64_t groups, int64_t channels, double eps) : groups_(gro
   register_parameter("bias", at::zeros({channels}, new_weights()), /*requires_grad=*/false);
 }
 
-at::Tensor GroupNorm::forward(const at::Tensor& x) const {
+at::Tensor GroupNorm::forward(const at::Tensor& x, bool silu) const {
   // Looked up, not cached: full fine-tuning and loading replace the parameters' storage.
-  return at::group_norm(x, groups_, parameters_["weight"], parameters_["bias"], eps_);
+  return kernels::group_norm(x, groups_, parameters_["weight"], parameters_["bias"], eps_, silu);
 }
 
 }  // namespace lowrank::nn

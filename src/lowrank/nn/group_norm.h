@@ -9,8 +9,8 @@ namespace lowrank::nn {
 class GroupNorm : public torch::nn::Module {
  public:
   GroupNorm(int64_t groups, int64_t channels, double eps);
-  /// x [B, channels, ..].
-  at::Tensor forward(const at::Tensor& x) const;
+  /// x [B, channels, ..]; with `silu` that of the result.
+  at::Tensor forward(const at::Tensor& x, bool silu = false) const;
 
  private:
   int64_t groups_;

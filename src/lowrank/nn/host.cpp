@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "lowrank/base/error.h"
+#include "lowrank/kernels/rank_projection.h"
 
 namespace lowrank::nn {
 
@@ -27,6 +28,8 @@ at::Tensor Adapter::forward(const at::Tensor& x, const at::Tensor& y0, const Hos
   return host.multiply(x, apply_to_weight(host.matrix()).to(y0.scalar_type()));
 }
 
+at::Tensor Host::project_weight(const at::Tensor& m) const { return kernels::wide_projection(matrix(), m); }
+
 at::Tensor Host::scale_outputs(const at::Tensor& y, const at::Tensor& gain) const {
   const at::Tensor same = gain.to(y.scalar_type());
   if (gain.dim() == 1) return y * same;
@@ -34,7 +37,7 @@ at::Tensor Host::scale_outputs(const at::Tensor& y, const at::Tensor& gain) cons
 }
 
 at::Tensor Host::forward(const at::Tensor& x, const RowKeys* keys) {
-  if (adapters_.empty() || is_merged()) return multiply(x, matrix(), bias_);
+  if (adapters_.empty() || is_merged()) return base(x, bias_);
   if (adapters_.size() == 1) {
     const Adapter& only = *adapters_.front().second;
     if (keys == nullptr || !only.has_dropout()) {
@@ -43,7 +46,7 @@ at::Tensor Host::forward(const at::Tensor& x, const RowKeys* keys) {
       }
     }
   }
-  at::Tensor y = multiply(x, matrix());
+  at::Tensor y = base(x, {});
   for (size_t i = 0; i < adapters_.size(); ++i) y = adapters_[i].second->forward(x, y, *this, {keys, salts_[i]});
   return bias_.defined() ? add_bias(y) : y;
 }
@@ -77,7 +80,7 @@ void Host::merge() {
   at::Tensor merged = w.to(w.scalar_type() == at::kDouble ? at::kDouble : at::kFloat);
   for (const auto& [name, adapter] : adapters_) merged = adapter->apply_to_weight(merged);
   original_ = weight_;
-  set_weight(weight_from_matrix(merged).to(original_.options()).contiguous());
+  set_weight(weight_from_matrix(merged).to(original_.options()).contiguous(original_.suggest_memory_format()));
 }
 
 void Host::unmerge() {

@@ -42,6 +42,13 @@ class Host : public torch::nn::Module {
   /// x·Mᵀ + bias in this layer's own sense, M [O, I] in W's place; an undefined bias is 0.
   virtual at::Tensor multiply(const at::Tensor& x, const at::Tensor& m, const at::Tensor& bias = {}) const = 0;
 
+  /// x·Wᵀ + bias, by what this layer has for its own frozen weight.
+  virtual at::Tensor base(const at::Tensor& x, const at::Tensor& bias) const { return multiply(x, matrix(), bias); }
+  /// W·Mᵀ [O, K] for M [K, I] in float32 or wider, in M's dtype.
+  virtual at::Tensor project_weight(const at::Tensor& m) const;
+  /// Puts the weight into the layout that this machine's kernels read: the same values and shape. Once, when it is loaded.
+  virtual void lay_out() {}
+
   /// x·Mᵀ [.., K] for a matrix of few rows, which all groups of a convolution share. With blocks = m the input is m groups of n = I/m that
   /// share M [K, n] (undefined: the identity); the result is [m, .., K], block first, so that mixing blocks is one matrix product.
   virtual at::Tensor project(const at::Tensor& x, const at::Tensor& m, int64_t blocks = 0) const = 0;

@@ -3,6 +3,7 @@
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <algorithm>
+#include <cstdlib>
 #include <fstream>
 #include <limits>
 #include <malloc.h>
@@ -68,6 +69,8 @@ void initialise_runtime(int64_t threads) {
   // twentieth of a step; return_free_memory() does it where it is wanted.
   ::mallopt(M_MMAP_THRESHOLD, 32 << 20);  // the highest that glibc takes
   ::mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
+  // libtorch puts large tensors on large pages if asked: a frozen weight is read with long strides, a page a row.
+  ::setenv("THP_MEM_ALLOC_ENABLE", "1", /*overwrite=*/0);
   at::set_num_threads(threads > 0 ? static_cast<int>(threads) : usable_processors());
   at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/true);
   // Filling every fresh buffer is a debugging aid that costs a pass over memory.

@@ -87,7 +87,7 @@ struct Tail {
       : norm(owner.register_module("conv_norm_out", std::make_shared<nn::GroupNorm>(groups, in, kEpsilon))),
         conv(owner.register_module("conv_out", std::make_shared<nn::Conv2d>(convolution(in, out, 3)))) {}
 
-  at::Tensor forward(const at::Tensor& x, const Conditions& given) { return conv->forward(at::silu(norm->forward(x)), given.keys); }
+  at::Tensor forward(const at::Tensor& x, const Conditions& given) { return conv->forward(norm->forward(x, /*silu=*/true), given.keys); }
 
   std::shared_ptr<nn::GroupNorm> norm;
   std::shared_ptr<nn::Conv2d> conv;

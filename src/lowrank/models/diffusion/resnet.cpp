@@ -1,7 +1,6 @@
 #include "lowrank/models/diffusion/resnet.h"
 
 #include <ATen/ops/constant_pad_nd.h>
-#include <ATen/ops/silu.h>
 #include <ATen/ops/upsample_nearest2d.h>
 
 namespace lowrank::models {
@@ -20,9 +19,9 @@ ResnetBlock2D::ResnetBlock2D(int64_t in, int64_t out, int64_t time, const NormOp
 }
 
 at::Tensor ResnetBlock2D::forward(const at::Tensor& x, const Conditions& given) {
-  at::Tensor h = conv1_->forward(at::silu(norm1_->forward(x)), given.keys);
+  at::Tensor h = conv1_->forward(norm1_->forward(x, /*silu=*/true), given.keys);
   if (time_) h = h + time_->forward(given.time, given.keys).unsqueeze(-1).unsqueeze(-1);
-  h = conv2_->forward(at::silu(norm2_->forward(h)), given.keys);
+  h = conv2_->forward(norm2_->forward(h, /*silu=*/true), given.keys);
   return (shortcut_ ? shortcut_->forward(x, given.keys) : x) + h;
 }
 

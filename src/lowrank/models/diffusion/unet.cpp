@@ -84,7 +84,7 @@ at::Tensor UNet2DConditionModel::forward(const at::Tensor& x, const at::Tensor& 
   for (const auto& block : *down_) h = block->forward(h, skips, given);
   h = mid_->forward(h, given);
   for (const auto& block : *up_) h = block->forward(h, skips, given);
-  return conv_out_->forward(at::silu(norm_out_->forward(h)), keys);
+  return conv_out_->forward(norm_out_->forward(h, /*silu=*/true), keys);
 }
 
 }  // namespace lowrank::models
