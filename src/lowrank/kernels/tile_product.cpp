@@ -18,6 +18,7 @@ namespace lowrank::kernels {
 namespace {
 
 constexpr int64_t kSide = 16, kMostDepth = 32;  // of a tile
+constexpr int64_t kMostPart = 512;              // of a product's depth: two tiles' columns of Q are then half of the first-level cache
 
 int64_t padded(int64_t columns) { return (columns + kSide - 1) / kSide * kSide; }
 
@@ -199,20 +200,21 @@ LOWRANK_TILES void multiply(const Operands& o) {
   if constexpr (Down == 2 && Across == 2) _tile_stored(3, below + kSide, c_bytes);
 }
 
-template <int Down>
-LOWRANK_TILES void multiply_stripe(int64_t columns, const Operands& o) {
-  int64_t j = 0;
-  for (; j + kSide < columns; j += 2 * kSide) multiply<Down, 2>(o.from(0, j));
-  if (j < columns) multiply<Down, 1>(o.from(0, j));
+/// Rows pass by while the columns' part of Q stays in the first-level cache.
+template <int Across>
+LOWRANK_TILES void multiply_stripe(int64_t rows, const Operands& o) {
+  int64_t i = 0;
+  for (; i + kSide < rows; i += 2 * kSide) multiply<2, Across>(o.from(i, 0));
+  if (i < rows) multiply<1, Across>(o.from(i, 0));
 }
 
 /// Rows and columns that are multiples of the shape's.
 LOWRANK_TILES void multiply_all(int64_t rows, int64_t columns, const Shape& shape, const Operands& o) {
   if (rows == 0 || columns == 0) return;
   configure(shape);
-  int64_t i = 0;
-  for (; i + kSide < rows; i += 2 * kSide) multiply_stripe<2>(columns, o.from(i, 0));
-  if (i < rows) multiply_stripe<1>(columns, o.from(i, 0));
+  int64_t j = 0;
+  for (; j + kSide < columns; j += 2 * kSide) multiply_stripe<2>(rows, o.from(0, j));
+  if (j < columns) multiply_stripe<1>(rows, o.from(0, j));
 }
 
 /// The deepest tile that divides the depth.
@@ -231,14 +233,17 @@ LOWRANK_TILES void release() {
 
 void tile_product(int64_t rows, int64_t columns, int64_t depth, const at::BFloat16* p, int64_t p_stride, const at::BFloat16* packed,
                   float* c, int64_t c_stride, bool add) {
-  const int64_t step = tile_depth(depth), whole = rows / kSide * kSide, left = rows - whole;
+  const int64_t step = tile_depth(depth), part = kMostPart / step * step, whole = rows / kSide * kSide, left = rows - whole;
   for_each_panel(depth, columns, [&](int64_t j, int64_t width, int64_t at) {
-    const Operands o{depth, step, p, 2 * p_stride, packed + at, padded(width), c + j, c_stride, add};
-    const int64_t wide = width / kSide * kSide, narrow = width - wide;
-    multiply_all(whole, wide, {kSide, kSide, step}, o);
-    multiply_all(whole, narrow, {kSide, narrow, step}, o.from(0, wide));
-    multiply_all(left, wide, {left, kSide, step}, o.from(whole, 0));
-    multiply_all(left, narrow, {left, narrow, step}, o.from(whole, wide));
+    const int64_t q_width = padded(width), wide = width / kSide * kSide, narrow = width - wide;
+    for (int64_t k = 0; k < depth; k += part) {
+      const Operands o{
+          std::min(part, depth - k), step, p + k, 2 * p_stride, packed + at + k * q_width, q_width, c + j, c_stride, add || k > 0};
+      multiply_all(whole, wide, {kSide, kSide, step}, o);
+      multiply_all(whole, narrow, {kSide, narrow, step}, o.from(0, wide));
+      multiply_all(left, wide, {left, kSide, step}, o.from(whole, 0));
+      multiply_all(left, narrow, {left, narrow, step}, o.from(whole, wide));
+    }
   });
 }
 
