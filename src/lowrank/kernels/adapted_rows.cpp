@@ -4,6 +4,7 @@
 #include <ATen/ops/empty.h>
 #include <algorithm>
 
+#include "lowrank/kernels/packed_weights.h"
 #include "lowrank/kernels/rank_mix.h"
 #include "lowrank/kernels/rounding.h"
 #include "lowrank/kernels/tile_product.h"
@@ -13,7 +14,7 @@ namespace lowrank::kernels {
 
 namespace {
 
-constexpr int64_t kTileRows = 16, kTileDepth = 32, kMostRows = 64;  // the last of a block, whose sums stay in the first-level cache
+constexpr int64_t kTileRows = 16, kTileDepth = 32, kMostRows = 192;  // the last of a block
 
 int64_t padded(int64_t count, int64_t multiple) { return (count + multiple - 1) / multiple * multiple; }
 
@@ -48,19 +49,16 @@ bool has_adapted_rows(const LowRankUpdate& update, const at::Tensor& rows) {
 }
 
 AdaptedFactors::AdaptedFactors(int64_t depth, int64_t blocks, int64_t width, int64_t rank)
-    : depth_(depth),
-      blocks_(blocks),
-      width_(width),
-      rank_depth_(padded(rank, kTileDepth)),
-      frozen_(blocks * packed_size(depth, width)),
-      narrow_(packed_size(rank_depth_, width)) {}
+    : depth_(depth), blocks_(blocks), width_(width), rank_depth_(padded(rank, kTileDepth)), narrow_(packed_size(rank_depth_, width)) {}
 
 AdaptedFactors AdaptedFactors::of_output(const at::Tensor& weight, const LowRankUpdate& update) {
   AdaptedFactors factors(weight.size(1), update.out_blocks(), update.B.size(0), update.rank());
   const auto* w = weight.const_data_ptr<at::BFloat16>();
   const int64_t depth = factors.depth_, width = factors.width_, block = packed_size(depth, width);
-  for_each_panel(factors.blocks_, width, [&](int64_t b, int64_t first, int64_t count) {
-    pack_turned_tiles(depth, count, w + (b * width + first) * depth, depth, factors.frozen_.get() + b * block + first * depth);
+  factors.frozen_ = packed_weight(weight, {/*turned=*/true, factors.blocks_}, factors.blocks_ * block, [&](at::BFloat16* packed) {
+    for_each_panel(factors.blocks_, width, [&](int64_t b, int64_t first, int64_t count) {
+      pack_turned_tiles(depth, count, w + (b * width + first) * depth, depth, packed + b * block + first * depth);
+    });
   });
   const at::Tensor b = as_floats(update.B);
   Buffer<at::BFloat16> rounded(width * factors.rank_depth_);
@@ -72,15 +70,12 @@ AdaptedFactors AdaptedFactors::of_output(const at::Tensor& weight, const LowRank
 AdaptedFactors AdaptedFactors::of_input_gradient(const at::Tensor& weight, const LowRankUpdate& update) {
   AdaptedFactors factors(weight.size(0), update.in_blocks(), update.A.size(1), update.rank());
   const auto* w = weight.const_data_ptr<at::BFloat16>();
-  const at::Tensor gain = as_floats(update.gain), a = as_floats(update.A);
+  const at::Tensor a = as_floats(update.A);
   const int64_t depth = factors.depth_, width = factors.width_, stride = weight.size(1), block = packed_size(depth, width);
-  for_each_panel(factors.blocks_, width, [&](int64_t b, int64_t first, int64_t count) {
-    const at::BFloat16* from = w + b * width + first;
-    at::BFloat16* to = factors.frozen_.get() + b * block + first * depth;
-    if (!gain.defined()) return pack_tiles(depth, count, from, stride, to);
-    Buffer<at::BFloat16> scaled(depth * count);
-    round_rows(depth, count, from, stride, 1, floats(gain), scaled.get(), count);
-    pack_tiles(depth, count, scaled.get(), count, to);
+  factors.frozen_ = packed_weight(weight, {/*turned=*/false, factors.blocks_}, factors.blocks_ * block, [&](at::BFloat16* packed) {
+    for_each_panel(factors.blocks_, width, [&](int64_t b, int64_t first, int64_t count) {
+      pack_tiles(depth, count, w + b * width + first, stride, packed + b * block + first * depth);
+    });
   });
   Buffer<at::BFloat16> rounded(factors.rank_depth_ * width);
   round_rows(update.rank(), width, floats(a), width, 1, nullptr, rounded.get(), width);
@@ -96,7 +91,7 @@ void AdaptedFactors::multiply(int64_t rows, const at::BFloat16* x, const at::BFl
   for (int64_t b = 0; b < blocks_; ++b) {
     for (int64_t first = 0; first < width_; first += kTilePanel) {
       const int64_t count = std::min(kTilePanel, width_ - first), column = b * width_ + first;
-      tile_product(rows, count, depth_, x, depth_, frozen_.get() + b * block + first * depth_, sums, kTilePanel, /*add=*/false);
+      tile_product(rows, count, depth_, x, depth_, frozen_->get() + b * block + first * depth_, sums, kTilePanel, /*add=*/false);
       tile_product(rows, count, rank_depth_, h + b * rank_depth_, blocks_ * rank_depth_, narrow_.get() + first * rank_depth_, sums,
                    kTilePanel, /*add=*/true);
       write_sums(rows, count, sums, kTilePanel, gain ? gain + column : nullptr, bias ? bias + column : nullptr, to + column, stride);
@@ -116,7 +111,8 @@ at::Tensor adapted_rows(const at::Tensor& x, const at::Tensor& weight, const Low
   const auto* input = x.const_data_ptr<at::BFloat16>();
   auto* output = y.mutable_data_ptr<at::BFloat16>();
   // Rows' results do not depend on how they are divided.
-  const int64_t block = std::min(kMostRows, padded((rows + at::get_num_threads() - 1) / at::get_num_threads(), kTileRows));
+  const int64_t share = (rows + at::get_num_threads() - 1) / at::get_num_threads(), parts = (share + kMostRows - 1) / kMostRows,
+                block = padded((share + parts - 1) / parts, kTileRows);
   tensor::parallel_for(0, (rows + block - 1) / block, 1, [&](int64_t begin, int64_t end) {
     Scratch scratch;
     for (int64_t first = begin * block; first < std::min(rows, end * block); first += block) {

@@ -2,6 +2,8 @@
 // written once.
 #pragma once
 
+#include <memory>
+
 #include "lowrank/kernels/buffer.h"
 #include "lowrank/kernels/lowrank_update.h"
 
@@ -21,7 +23,7 @@ class AdaptedFactors {
  public:
   /// Of y from x: Q = Wᵀ, S = scale·Bᵀ.
   static AdaptedFactors of_output(const at::Tensor& weight, const LowRankUpdate& update);
-  /// Of dx from dy: Q = diag(gain)·W, S = A.
+  /// Of dx from gain ⊙ dy: Q = W, S = A.
   static AdaptedFactors of_input_gradient(const at::Tensor& weight, const LowRankUpdate& update);
 
   /// Numbers of one row of h in multiply(): the rank, rounded up.
@@ -35,7 +37,8 @@ class AdaptedFactors {
   AdaptedFactors(int64_t depth, int64_t blocks, int64_t width, int64_t rank);
 
   int64_t depth_, blocks_, width_, rank_depth_;
-  Buffer<at::BFloat16> frozen_, narrow_;
+  std::shared_ptr<const Buffer<at::BFloat16>> frozen_;
+  Buffer<at::BFloat16> narrow_;
 };
 
 }  // namespace lowrank::kernels

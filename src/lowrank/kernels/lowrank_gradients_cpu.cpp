@@ -42,8 +42,10 @@ Sizes sizes_of(const LowRankUpdate& update, int64_t rows) {
           .block_rows = 0};
   constexpr int64_t kMultiple = Arithmetic::kRowMultiple;
   s.runs = std::clamp<int64_t>(rows / std::max(Arithmetic::kLeastRun, 2 * s.columns), 1, kMostRuns);
-  s.block_rows =
-      std::clamp<int64_t>(Arithmetic::kBlockNumbers / (s.in() + s.out()) / kMultiple * kMultiple, kMultiple, Arithmetic::kMostRows);
+  if (s.runs > 1) s.runs -= s.runs % 2;  // so that two threads have the same work
+  const int64_t most = std::clamp<int64_t>(Arithmetic::kBlockNumbers / (s.in() + s.out()), kMultiple, Arithmetic::kMostRows),
+                share = (rows + s.runs - 1) / s.runs, parts = (share + most - 1) / most;
+  s.block_rows = (share + parts * kMultiple - 1) / (parts * kMultiple) * kMultiple;
   return s;
 }
 
@@ -67,6 +69,7 @@ struct Pointers {
   Number* g;                            // [rows·m, rank]; null unless wanted
   Number* dx;                           // [rows, m·n]; null unless wanted
   const AdaptedFactors* factors;        // of dx
+  const float* gain;                    // of dx, null for all ones
   bool column_sums;
 };
 
@@ -118,6 +121,11 @@ class Block {
     const int64_t depth = p_.factors->rank_depth();
     at::BFloat16* rounded = rounded_.at_least(count * s_.m * depth);
     round_rows(count * s_.m, s_.columns, g, s_.columns, 1, nullptr, rounded, depth);
+    if (p_.gain) {
+      at::BFloat16* gained = gained_.at_least(count * s_.out());
+      scale_columns(count, s_.out(), dy, p_.gain, gained);
+      dy = gained;
+    }
     p_.factors->multiply(count, dy, rounded, nullptr, nullptr, p_.dx + first * s_.in(), dx_sums_);
   }
 
@@ -127,7 +135,7 @@ class Block {
   Sum* sums_;
   Arithmetic arithmetic_;
   Buffer<Sum> h_, g_, h_mixed_, g_mixed_;
-  Buffer<at::BFloat16> rounded_;
+  Buffer<at::BFloat16> rounded_, gained_;
   Buffer<float> dx_sums_;
 };
 
@@ -181,6 +189,7 @@ LowRankGradients gradients(const LowRankUpdate& update, const GradientRequest& r
                                .g = request.g ? result.g.mutable_data_ptr<Number>() : nullptr,
                                .dx = factors ? result.dx.mutable_data_ptr<Number>() : nullptr,
                                .factors = factors ? &*factors : nullptr,
+                               .gain = factors && with_gain ? gain.const_data_ptr<float>() : nullptr,
                                .column_sums = request.dbias || of_bias};
   const at::Tensor sums = summed(s, p, request.dy.options().dtype(sum_dtype));
   const Layout at(s);

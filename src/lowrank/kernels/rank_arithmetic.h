@@ -56,7 +56,7 @@ class TileArithmetic {
  public:
   using Number = at::BFloat16;
   using Sum = float;
-  static constexpr int64_t kBlockNumbers = 1 << 17, kRowMultiple = 32, kMostRows = 64, kLeastRun = 128;
+  static constexpr int64_t kBlockNumbers = 1 << 19, kRowMultiple = 32, kMostRows = 192, kLeastRun = 128;
 
   static int64_t columns(int64_t rank) { return (rank + 15) / 16 * 16; }
   static at::Tensor right(const at::Tensor& q, int64_t columns) { return packed_tiles(with_columns(q, columns)); }

@@ -117,6 +117,17 @@ LOWRANK_VECTOR_VERSIONS(void, turned_numbers, turn_all,
                         (rows, columns, from, to, stride))
 
 template <VectorUnit>
+LOWRANK_ALWAYS_INLINE void scale_all(int64_t rows, int64_t columns, const at::BFloat16* from, const float* gain, at::BFloat16* to) {
+  for (int64_t i = 0; i < rows; ++i, from += columns, to += columns) {
+    for (int64_t j = 0; j < columns; ++j) to[j] = rounded<at::BFloat16>(widened(from[j]) * gain[j]);
+  }
+}
+
+LOWRANK_VECTOR_VERSIONS(void, scaled_columns, scale_all,
+                        (int64_t rows, int64_t columns, const at::BFloat16* from, const float* gain, at::BFloat16* to),
+                        (rows, columns, from, gain, to))
+
+template <VectorUnit>
 LOWRANK_ALWAYS_INLINE void turn_and_scale(int64_t rows, int64_t columns, const float* from, const float* factors, float* to) {
   for (int64_t column = 0; column < columns; column += kSquareSide) {
     int64_t row = 0;
@@ -140,6 +151,10 @@ LOWRANK_VECTOR_VERSIONS(void, turned_and_scaled, turn_and_scale,
                         (rows, columns, from, factors, to))
 
 }  // namespace
+
+void scale_columns(int64_t rows, int64_t columns, const at::BFloat16* from, const float* gain, at::BFloat16* to) {
+  scaled_columns(rows, columns, from, gain, to);
+}
 
 void turn_scaled(int64_t rows, int64_t columns, const float* from, const float* factors, float* to) {
   turned_and_scaled(rows, columns, from, factors, to);

@@ -18,6 +18,9 @@ void round_rows(int64_t rows, int64_t columns, const at::BFloat16* from, int64_t
 /// to[column·rows + row] = factors[column]·from[row·columns + column], without rounding.
 void turn_scaled(int64_t rows, int64_t columns, const float* from, const float* factors, float* to);
 
+/// to = from·gain for `rows` rows of `columns` numbers without gaps; gain [columns].
+void scale_columns(int64_t rows, int64_t columns, const at::BFloat16* from, const float* gain, at::BFloat16* to);
+
 /// y = sums·gain + bias for `rows` rows of `columns` numbers; gain and bias [columns] may be null.
 void write_sums(int64_t rows, int64_t columns, const float* sums, int64_t sums_stride, const float* gain, const float* bias,
                 at::BFloat16* y, int64_t y_stride);
