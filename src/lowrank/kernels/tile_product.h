@@ -10,7 +10,7 @@ namespace lowrank::kernels {
 bool has_tiles();
 
 /// Columns that are packed, and multiplied, at a time.
-constexpr int64_t kTilePanel = 64;
+constexpr int64_t kTilePanel = 32;
 
 /// Numbers that pack_tiles() writes for Q [depth, columns].
 int64_t packed_size(int64_t depth, int64_t columns);
