@@ -10,7 +10,7 @@ template <class T>
 class Buffer {
  public:
   explicit Buffer(int64_t size = 0) { at_least(size); }
-  T* get() { return data_.get(); }
+  T* get() const { return data_.get(); }
   /// Room for `size` numbers; what was in it may be lost.
   T* at_least(int64_t size) {
     if (size > size_) data_ = std::make_unique_for_overwrite<T[]>(static_cast<size_t>(size_ = size));

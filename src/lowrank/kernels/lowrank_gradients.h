@@ -8,6 +8,7 @@ namespace lowrank::kernels {
 struct LowRankGradients {
   at::Tensor dA, dB, dgain, dmix, dbias;  // undefined where not asked for
   at::Tensor g;                           // [N·m, R], of the rank-space activations x·Aᵀ: dx = dy·W + g·A; undefined unless wanted
+  at::Tensor dx;                          // [N, I], the whole; undefined unless wanted
 };
 
 /// What lowrank_gradients is given; dy [N, O] and x [N, I] in one dtype, contiguous.
@@ -17,6 +18,7 @@ struct GradientRequest {
   at::Tensor y;     // [N, O], for dgain, else undefined
   at::Tensor bias;  // [O] if y holds one, else undefined
   bool dbias = false, g = false;
+  at::Tensor weight;  // [O, I], for dx where has_adapted_rows() of dy, else undefined
 };
 
 /// With h = x·Aᵀ by blocks and g' = scale·(gain ⊙ dy)·B by blocks: g = mixᵀ·g', dA = gᵀ·x, dB = scale·(gain ⊙ dy)ᵀ·(mix·h),

@@ -2,10 +2,14 @@
 
 #include <ATen/Dispatch.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/where.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/zeros.h>
 #include <algorithm>
+#include <optional>
+#include <type_traits>
 
+#include "lowrank/kernels/adapted_rows.h"
 #include "lowrank/kernels/column_sums.h"
 #include "lowrank/kernels/rank_arithmetic.h"
 #include "lowrank/kernels/rank_mix.h"
@@ -38,8 +42,10 @@ Sizes sizes_of(const LowRankUpdate& update, int64_t rows) {
           .block_rows = 0};
   constexpr int64_t kMultiple = Arithmetic::kRowMultiple;
   s.runs = std::clamp<int64_t>(rows / std::max(Arithmetic::kLeastRun, 2 * s.columns), 1, kMostRuns);
-  s.block_rows =
-      std::clamp<int64_t>(Arithmetic::kBlockNumbers / (s.in() + s.out()) / kMultiple * kMultiple, kMultiple, Arithmetic::kMostRows);
+  if (s.runs > 1) s.runs -= s.runs % 2;  // so that two threads have the same work
+  const int64_t most = std::clamp<int64_t>(Arithmetic::kBlockNumbers / (s.in() + s.out()), kMultiple, Arithmetic::kMostRows),
+                share = (rows + s.runs - 1) / s.runs, parts = (share + most - 1) / most;
+  s.block_rows = (share + parts * kMultiple - 1) / (parts * kMultiple) * kMultiple;
   return s;
 }
 
@@ -61,6 +67,9 @@ struct Pointers {
   const Number *a, *b;                  // Aᵀ [n, columns], scale·(gain ⊙ B) [k, columns], as the arithmetic wants them
   const typename Arithmetic::Sum* mix;  // null for the number 1
   Number* g;                            // [rows·m, rank]; null unless wanted
+  Number* dx;                           // [rows, m·n]; null unless wanted
+  const AdaptedFactors* factors;        // of dx
+  const float* gain;                    // of dx, null for all ones
   bool column_sums;
 };
 
@@ -90,6 +99,7 @@ class Block {
     const Sum *h = p_.mix ? h_mixed_.get() : h_.get(), *g = p_.mix ? g_mixed_.get() : g_.get();
     arithmetic_.add_outer(count * s_.m, s_.n, x, g, sums_ + at_.a);
     arithmetic_.add_outer(count * s_.l, s_.k, dy, h, sums_ + at_.b);
+    if constexpr (std::is_same_v<Number, at::BFloat16>) add_input_gradient(first, count, dy, g);
     for (int64_t i = 0; p_.g && i < count * s_.m; ++i) std::copy_n(g + i * s_.columns, s_.rank, p_.g + (first * s_.m + i) * s_.rank);
     if (p_.y || p_.column_sums) {
       add_column_sums(count, s_.out(), dy, p_.y ? p_.y + first * s_.out() : nullptr, sums_ + at_.dots,
@@ -106,12 +116,27 @@ class Block {
     add_mix_gradient(count, s_.l, s_.m, s_.columns, g_.get(), h_.get(), sums_ + at_.mix);
   }
 
+  void add_input_gradient(int64_t first, int64_t count, const Number* dy, const Sum* g) {
+    if (p_.dx == nullptr) return;
+    const int64_t depth = p_.factors->rank_depth();
+    at::BFloat16* rounded = rounded_.at_least(count * s_.m * depth);
+    round_rows(count * s_.m, s_.columns, g, s_.columns, 1, nullptr, rounded, depth);
+    if (p_.gain) {
+      at::BFloat16* gained = gained_.at_least(count * s_.out());
+      scale_columns(count, s_.out(), dy, p_.gain, gained);
+      dy = gained;
+    }
+    p_.factors->multiply(count, dy, rounded, nullptr, nullptr, p_.dx + first * s_.in(), dx_sums_);
+  }
+
   const Sizes& s_;
   const Pointers<Arithmetic>& p_;
   Layout at_;
   Sum* sums_;
   Arithmetic arithmetic_;
   Buffer<Sum> h_, g_, h_mixed_, g_mixed_;
+  Buffer<at::BFloat16> rounded_, gained_;
+  Buffer<float> dx_sums_;
 };
 
 /// The runs' sums, added up in their order: [Layout::size].
@@ -131,6 +156,12 @@ at::Tensor summed(const Sizes& s, const Pointers<Arithmetic>& p, const at::Tenso
   return s.runs == 1 ? table[0] : table.sum(0);
 }
 
+/// (dots − bias·sums)/gain, 0 where the gain is 0; sums may be null.
+template <class Sum>
+void gain_gradient(int64_t count, const Sum* dots, const Sum* sums, const Sum* bias, const Sum* gain, Sum* result) {
+  for (int64_t j = 0; j < count; ++j) result[j] = gain[j] == 0 ? 0 : (sums ? dots[j] - bias[j] * sums[j] : dots[j]) / gain[j];
+}
+
 template <class Arithmetic>
 LowRankGradients gradients(const LowRankUpdate& update, const GradientRequest& request) {
   using Number = typename Arithmetic::Number;
@@ -138,12 +169,17 @@ LowRankGradients gradients(const LowRankUpdate& update, const GradientRequest& r
   const Sizes s = sizes_of<Arithmetic>(update, request.dy.size(0));
   const auto sum_dtype = c10::CppTypeToScalarType<Sum>::value;
   const bool with_gain = update.gain.defined(), with_mix = update.mix.defined(), of_bias = request.y.defined() && request.bias.defined();
-  const at::Tensor gain = with_gain ? update.gain.to(sum_dtype) : update.gain,
-                   row_scale = with_gain ? gain.unsqueeze(1) * update.scale : at::Tensor(),
-                   mix = with_mix ? update.mix.to(sum_dtype).contiguous() : update.mix, a = Arithmetic::right(update.A.t(), s.columns),
-                   b = Arithmetic::right(with_gain ? update.B * row_scale : update.B * update.scale, s.columns);
+  const at::Tensor gain = with_gain ? update.gain.to(sum_dtype).contiguous() : update.gain,
+                   factors_of_b = with_gain ? gain * update.scale : at::full({s.k}, update.scale, request.dy.options().dtype(sum_dtype)),
+                   mix = with_mix ? update.mix.to(sum_dtype).contiguous() : update.mix, a = Arithmetic::of_a(update.A, s.columns),
+                   b = Arithmetic::of_b(update.B, factors_of_b, s.columns);
   LowRankGradients result;
   if (request.g) result.g = at::empty({s.rows * s.m, s.rank}, request.dy.options());
+  std::optional<AdaptedFactors> factors;
+  if (request.weight.defined()) {
+    result.dx = at::empty({s.rows, s.in()}, request.dy.options());
+    factors = AdaptedFactors::of_input_gradient(request.weight, update);
+  }
   const Pointers<Arithmetic> p{.x = request.x.const_data_ptr<Number>(),
                                .dy = request.dy.const_data_ptr<Number>(),
                                .y = request.y.defined() ? request.y.const_data_ptr<Number>() : nullptr,
@@ -151,20 +187,21 @@ LowRankGradients gradients(const LowRankUpdate& update, const GradientRequest& r
                                .b = b.const_data_ptr<Number>(),
                                .mix = with_mix ? mix.const_data_ptr<Sum>() : nullptr,
                                .g = request.g ? result.g.mutable_data_ptr<Number>() : nullptr,
+                               .dx = factors ? result.dx.mutable_data_ptr<Number>() : nullptr,
+                               .factors = factors ? &*factors : nullptr,
+                               .gain = factors && with_gain ? gain.const_data_ptr<float>() : nullptr,
                                .column_sums = request.dbias || of_bias};
   const at::Tensor sums = summed(s, p, request.dy.options().dtype(sum_dtype));
   const Layout at(s);
-  const auto matrix = [&](int64_t begin, int64_t width) {
-    return Arithmetic::matrix(sums.slice(0, begin, begin + width * s.columns), width, s.columns, s.rank);
-  };
-  result.dA = matrix(at.a, s.n).t();
-  result.dB = with_gain ? matrix(at.b, s.k) * row_scale : matrix(at.b, s.k) * update.scale;
+  result.dA = Arithmetic::gradient_of_a(sums.slice(0, at.a, at.b), s.n, s.columns, s.rank);
+  result.dB = Arithmetic::gradient_of_b(sums.slice(0, at.b, at.mix), factors_of_b, s.columns, s.rank);
   if (with_mix) result.dmix = sums.slice(0, at.mix, at.mix + s.l * s.m * kNarrowLanes<Sum>).view({s.l, s.m, -1}).sum(-1);
   const at::Tensor column_sums = sums.slice(0, at.sums, at.size);
   if (request.y.defined()) {
-    at::Tensor dots = sums.slice(0, at.dots, at.sums);
-    if (of_bias) dots = dots - request.bias * column_sums;
-    result.dgain = at::where(gain == 0, 0, dots / gain);
+    const at::Tensor bias = of_bias ? request.bias.to(sum_dtype).contiguous() : gain;
+    result.dgain = at::empty_like(gain);
+    gain_gradient(s.out(), sums.const_data_ptr<Sum>() + at.dots, of_bias ? column_sums.const_data_ptr<Sum>() : nullptr,
+                  bias.const_data_ptr<Sum>(), gain.const_data_ptr<Sum>(), result.dgain.mutable_data_ptr<Sum>());
   }
   if (request.dbias) result.dbias = column_sums.to(request.bias.scalar_type());
   return result;

@@ -4,8 +4,8 @@
 #include <ATen/ops/mm.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "lowrank/kernels/adapted_rows.h"
 #include "lowrank/kernels/frozen_product.h"
-#include "lowrank/kernels/lowrank_apply_cpu.h"
 #include "lowrank/kernels/lowrank_gradients.h"
 #include "lowrank/kernels/rank_projection.h"
 
@@ -23,7 +23,7 @@ LowRankUpdate update_for(const at::Tensor& rows, const at::Tensor& A, const at::
                          double scale) {
   const auto detached = [](const at::Tensor& t) { return t.defined() ? t.detach() : t; };
   const LowRankUpdate update{detached(A), detached(B), detached(gain), detached(mix), scale};
-  if (has_cpu_apply(update, rows)) return update;
+  if (has_adapted_rows(update, rows)) return update;
   const auto cast = [&](const at::Tensor& t) { return t.defined() ? t.to(rows.scalar_type()) : t; };
   return {cast(update.A), cast(update.B), cast(update.gain), cast(update.mix), scale};
 }
@@ -54,10 +54,8 @@ struct LowRankLinear : torch::autograd::Function<LowRankLinear> {
     if (is_folded(rows, weight)) {
       const at::Tensor adapted = update.apply(weight).t();
       y = bias.defined() ? at::addmm(bias, rows, adapted) : at::mm(rows, adapted);
-    } else if (has_cpu_apply(update, rows)) {
-      const bool bias_first = bias.defined() && mix.defined();  // or else the kernel adds it, at no cost, as it writes y
-      y = frozen_product(rows, weight.t(), bias_first ? bias : at::Tensor());
-      cpu_apply_update_(y, rows.contiguous(), update, bias_first ? at::Tensor() : bias);
+    } else if (has_adapted_rows(update, rows)) {
+      y = adapted_rows(rows.contiguous(), weight.contiguous(), update, bias);
     } else {
       h = rank_projection(update.by_in_blocks(rows), update.A);
       y = frozen_product(rows, weight.t(), gain.defined() ? at::Tensor() : bias);
@@ -82,24 +80,22 @@ struct LowRankLinear : torch::autograd::Function<LowRankLinear> {
     const LowRankUpdate update = update_for(rows, A, B, gain, mix, scale);
     const size_t bias_edge = 4, gain_edge = bias_edge + (bias.defined() ? 1 : 0);
     const bool of_gain = gain.defined() && ctx->needs_input_grad(gain_edge);
-    const bool folded = is_folded(rows, weight);
+    const bool folded = is_folded(rows, weight), whole = ctx->needs_input_grad(0) && has_adapted_rows(update, dy);
     const LowRankGradients own = lowrank_gradients(update, {.x = rows,
                                                             .dy = dy,
                                                             .h = h,
                                                             .y = of_gain ? rows_of(y) : at::Tensor(),
                                                             .bias = bias,
                                                             .dbias = bias.defined() && ctx->needs_input_grad(bias_edge),
-                                                            .g = !folded && ctx->needs_input_grad(0)});
-    at::Tensor dx;
+                                                            .g = !folded && !whole && ctx->needs_input_grad(0),
+                                                            .weight = whole ? weight.contiguous() : at::Tensor()});
+    at::Tensor dx = own.dx;
     if (ctx->needs_input_grad(0)) {
       if (folded) {
         dx = at::mm(dy, update.apply(weight));
-      } else {
+      } else if (!whole) {
         dx = frozen_input_gradient(dy, weight, update.gain);
-        if (has_cpu_apply(update, dy))
-          cpu_add_input_gradient_(dx, own.g, update);
-        else
-          update.by_in_blocks(dx).addmm_(own.g, update.A);
+        update.by_in_blocks(dx).addmm_(own.g, update.A);
       }
       dx = dx.view(x.sizes());
     }

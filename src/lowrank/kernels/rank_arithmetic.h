@@ -2,6 +2,7 @@
 // from bfloat16 rows into float32 sums. One object a thread.
 #pragma once
 
+#include <ATen/ops/empty.h>
 #include <algorithm>
 
 #include "lowrank/kernels/buffer.h"
@@ -21,11 +22,17 @@ class VectorArithmetic {
   static constexpr int64_t kRowMultiple = 6, kMostRows = 96, kLeastRun = 96;
 
   static int64_t columns(int64_t rank) { return padded_columns<T>(rank); }
-  /// Q [depth, rank] as project() wants it.
-  static at::Tensor right(const at::Tensor& q, int64_t columns) { return with_columns(q, columns); }
-  /// The first `rank` columns of sums [width, columns].
-  static at::Tensor matrix(const at::Tensor& sums, int64_t width, int64_t columns, int64_t rank) {
-    return sums.view({width, columns}).slice(1, 0, rank);
+  /// Aᵀ [n, rank] and diag(factors)·B [k, rank] as project() wants them.
+  static at::Tensor of_a(const at::Tensor& A, int64_t columns) { return with_columns(A.t(), columns); }
+  static at::Tensor of_b(const at::Tensor& B, const at::Tensor& factors, int64_t columns) {
+    return with_columns(B * factors.unsqueeze(1), columns);
+  }
+  /// From sums [width, columns] the gradients dA [rank, width] and dB [width, rank].
+  static at::Tensor gradient_of_a(const at::Tensor& sums, int64_t width, int64_t columns, int64_t rank) {
+    return sums.view({width, columns}).slice(1, 0, rank).t();
+  }
+  static at::Tensor gradient_of_b(const at::Tensor& sums, const at::Tensor& factors, int64_t columns, int64_t rank) {
+    return sums.view({-1, columns}).slice(1, 0, rank) * factors.unsqueeze(1);
   }
 
   explicit VectorArithmetic(int64_t columns) : columns_(columns) {}
@@ -49,12 +56,37 @@ class TileArithmetic {
  public:
   using Number = at::BFloat16;
   using Sum = float;
-  static constexpr int64_t kBlockNumbers = 1 << 17, kRowMultiple = 32, kMostRows = 64, kLeastRun = 128;
+  static constexpr int64_t kBlockNumbers = 1 << 19, kRowMultiple = 32, kMostRows = 192, kLeastRun = 128;
 
   static int64_t columns(int64_t rank) { return (rank + 15) / 16 * 16; }
   static at::Tensor right(const at::Tensor& q, int64_t columns) { return packed_tiles(with_columns(q, columns)); }
-  static at::Tensor matrix(const at::Tensor& sums, int64_t width, int64_t columns, int64_t rank) {
-    return sums.view({columns, width}).slice(0, 0, rank).t();
+  static at::Tensor of_a(const at::Tensor& A, int64_t /*columns*/) {
+    const at::Tensor a = A.to(at::kFloat).contiguous();
+    const int64_t rank = a.size(0), n = a.size(1);
+    Buffer<at::BFloat16> rounded(rank * n);
+    round_rows(rank, n, a.const_data_ptr<float>(), n, 1, nullptr, rounded.get(), n);
+    at::Tensor packed = at::empty({packed_size(n, rank)}, a.options().dtype(at::kBFloat16));
+    pack_turned_tiles(n, rank, rounded.get(), n, packed.mutable_data_ptr<at::BFloat16>());
+    return packed;
+  }
+  static at::Tensor of_b(const at::Tensor& B, const at::Tensor& factors, int64_t /*columns*/) {
+    const at::Tensor b = B.to(at::kFloat).contiguous();
+    const int64_t k = b.size(0), rank = b.size(1);
+    Buffer<at::BFloat16> rounded(k * rank);
+    round_rows(k, rank, b.const_data_ptr<float>(), rank, 1, factors.const_data_ptr<float>(), rounded.get(), rank);
+    at::Tensor packed = at::empty({packed_size(k, rank)}, b.options().dtype(at::kBFloat16));
+    pack_tiles(k, rank, rounded.get(), rank, packed.mutable_data_ptr<at::BFloat16>());
+    return packed;
+  }
+  /// From sums [columns, width] the gradients dA [rank, width] and dB [width, rank].
+  static at::Tensor gradient_of_a(const at::Tensor& sums, int64_t width, int64_t columns, int64_t rank) {
+    return sums.view({columns, width}).slice(0, 0, rank);
+  }
+  static at::Tensor gradient_of_b(const at::Tensor& sums, const at::Tensor& factors, int64_t /*columns*/, int64_t rank) {
+    const int64_t width = factors.size(0);
+    at::Tensor result = at::empty({width, rank}, sums.options());
+    turn_scaled(rank, width, sums.const_data_ptr<float>(), factors.const_data_ptr<float>(), result.mutable_data_ptr<float>());
+    return result;
   }
 
   explicit TileArithmetic(int64_t columns) : columns_(columns) {}

@@ -1,0 +1,44 @@
+// A frozen weight and its low-rank update as one product on a processor's matrix unit: bfloat16 rows, float32 sums, each row read once and
+// written once.
+#pragma once
+
+#include <memory>
+
+#include "lowrank/kernels/buffer.h"
+#include "lowrank/kernels/lowrank_update.h"
+
+namespace lowrank::kernels {
+
+/// Whether there is a unit, and these are bfloat16 rows on the CPU, at least one, with even block widths n and k.
+bool has_adapted_rows(const LowRankUpdate& update, const at::Tensor& rows);
+
+/// y [N, O] = gain ⊙ (x·Wᵀ + scale·(mix ⊗ (B·A))·x) + bias; x [N, I] and W [O, I] bfloat16 without gaps, bias [O] or undefined.
+/// A, B, gain, mix and bias may be wider: A, B and x·Aᵀ are rounded once before they are multiplied, gain, mix and bias stay as they are, y
+/// is rounded once at the end.
+at::Tensor adapted_rows(const at::Tensor& x, const at::Tensor& weight, const LowRankUpdate& update, const at::Tensor& bias);
+
+/// The right factors of such a product in the unit's order: the frozen Q [depth, blocks·width] and the narrow S [rank, width] of every
+/// block.
+class AdaptedFactors {
+ public:
+  /// Of y from x: Q = Wᵀ, S = scale·Bᵀ.
+  static AdaptedFactors of_output(const at::Tensor& weight, const LowRankUpdate& update);
+  /// Of dx from gain ⊙ dy: Q = W, S = A.
+  static AdaptedFactors of_input_gradient(const at::Tensor& weight, const LowRankUpdate& update);
+
+  /// Numbers of one row of h in multiply(): the rank, rounded up.
+  int64_t rank_depth() const { return rank_depth_; }
+  /// to [rows, blocks·width] = gain ⊙ (x·Q + h·S by blocks) + bias; x [rows, depth], h [rows·blocks, rank_depth] whose last columns are
+  /// zero; gain and bias may be null. Single-threaded, in a TileScope.
+  void multiply(int64_t rows, const at::BFloat16* x, const at::BFloat16* h, const float* gain, const float* bias, at::BFloat16* to,
+                Buffer<float>& sums) const;
+
+ private:
+  AdaptedFactors(int64_t depth, int64_t blocks, int64_t width, int64_t rank);
+
+  int64_t depth_, blocks_, width_, rank_depth_;
+  std::shared_ptr<const Buffer<at::BFloat16>> frozen_;
+  Buffer<at::BFloat16> narrow_;
+};
+
+}  // namespace lowrank::kernels

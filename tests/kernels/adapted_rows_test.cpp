@@ -1,0 +1,87 @@
+#include "lowrank/kernels/adapted_rows.h"
+
+#include <ATen/ops/ones.h>
+#include <ATen/ops/rand.h>
+#include <ATen/ops/randn.h>
+#include <gtest/gtest.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include "lowrank/kernels/lowrank_linear.h"
+#include "lowrank/kernels/packed_weights.h"
+#include "lowrank/kernels/tile_product.h"
+
+namespace lowrank::kernels {
+namespace {
+
+struct Case {
+  int64_t rows, rank;
+  bool bias, gain, mix;
+};
+
+class AdaptedRows : public testing::TestWithParam<Case> {
+ protected:
+  void SetUp() override {
+    if (!has_tiles()) GTEST_SKIP() << "no matrix unit";
+    at::manual_seed(7);
+  }
+};
+
+double distance(const at::Tensor& got, const at::Tensor& wanted) {
+  const at::Tensor a = got.to(at::kDouble), b = wanted.to(at::kDouble);
+  return (a - b).norm().item<double>() / b.norm().item<double>();
+}
+
+TEST_P(AdaptedRows, OutputAndEveryGradientAreTheWideLayers) {
+  const Case& c = GetParam();
+  const int64_t l = c.mix ? 4 : 1, m = c.mix ? 3 : 1, k = c.mix ? 22 : 84, n = 38;
+  const auto narrow = [](at::IntArrayRef shape) { return at::randn(shape).to(at::kBFloat16); };
+  std::vector<at::Tensor> inputs = {narrow({c.rows, m * n}), at::randn({c.rank, n}), at::randn({k, c.rank})};
+  const at::Tensor weight = narrow({l * k, m * n}), bias = c.bias ? narrow({l * k}) : at::Tensor();
+  if (c.gain) inputs.push_back(at::rand({l * k}) + 0.5);  // its gradient is divided by it, and y's rounding with it
+  if (c.mix) inputs.push_back(at::randn({l, m}));
+  std::vector<at::Tensor> wide;
+  for (at::Tensor& input : inputs) {
+    wide.push_back(input.to(at::kDouble).requires_grad_());
+    input.requires_grad_();
+  }
+  const auto layer = [&](const std::vector<at::Tensor>& in, const at::Tensor& w, const at::Tensor& b) {
+    return lowrank_linear(in[0], w, b, in[1], in[2], 0.3, c.gain ? in[3] : at::Tensor(), c.mix ? in[3] : at::Tensor());
+  };
+  const at::Tensor dy = narrow({c.rows, l * k}), y = layer(inputs, weight, bias),
+                   wanted = layer(wide, weight.to(at::kDouble), c.bias ? bias.to(at::kDouble) : bias);
+  EXPECT_LT(distance(y, wanted), 5e-3);  // observed 2.5e-3: A, B, x·Aᵀ and y are rounded
+  const auto got = torch::autograd::grad({y}, inputs, {dy}), expected = torch::autograd::grad({wanted}, wide, {dy.to(at::kDouble)});
+  for (size_t i = 0; i < got.size(); ++i) EXPECT_LT(distance(got[i], expected[i]), 1e-2) << i;
+}
+
+INSTANTIATE_TEST_SUITE_P(Forms, AdaptedRows,
+                         testing::Values(Case{1, 1, true, false, false}, Case{7, 16, false, false, false}, Case{33, 5, true, true, false},
+                                         Case{500, 16, true, true, false}, Case{411, 20, false, true, false}, Case{2, 3, true, false, true},
+                                         Case{500, 16, true, false, true}, Case{640, 40, true, false, false}));
+
+TEST(PackedWeights, AreKeptWhileTheWeightIsAsItWas) {
+  int packings = 0;
+  const auto pack = [&](at::Tensor& weight) {
+    return packed_weight(weight, {/*turned=*/false, 1}, weight.numel(), [&](at::BFloat16*) { ++packings; });
+  };
+  const int64_t before = kept_bytes();
+  {
+    at::Tensor weight = at::ones({8, 4}, at::kBFloat16);
+    const auto first = pack(weight);
+    EXPECT_EQ(pack(weight), first);
+    EXPECT_EQ(packings, 1);
+    EXPECT_EQ(kept_bytes(), before + 64);
+    weight.add_(1);
+    EXPECT_NE(pack(weight), first);
+    EXPECT_EQ(packings, 2);
+    EXPECT_EQ(kept_bytes(), before + 64);
+  }
+  EXPECT_EQ(kept_bytes(), before);
+  at::Tensor large = at::ones({1, kMostKept / 2 + 1}, at::kBFloat16);  // more than is kept
+  pack(large);
+  pack(large);
+  EXPECT_EQ(packings, 4);
+}
+
+}  // namespace
+}  // namespace lowrank::kernels
