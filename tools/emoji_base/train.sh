@@ -28,7 +28,7 @@ autoencoder=(--method full --component vae "${pictures[@]}" --learning-rate 2e-3
 say "the UNet and the text encoder"
 [ -e $work/base/model ] || $program train --model $work/vae/model --method full "${pictures[@]}" --out $work/base \
   --epochs "${EPOCHS:-115}" --batch-size 32 --learning-rate 1e-3 --text-encoder-learning-rate 1e-3 --schedule cosine --warmup-fraction 0.02 \
-  --ema 0.999 --min-snr-gamma 5 --caption-dropout 0.1 --shuffle-captions --keep-tokens 1 --tag-dropout 0.3 --validate-every 10 \
+  --ema 0.999 --min-snr-gamma 5 --caption-dropout 0.1 --shuffle-captions --keep-tokens 1 --tag-dropout 0.3 --validate-every 0 \
   --sample-prompts tools/emoji_base/prompts.txt --sample-every 1000 --sample-steps 20 --sample-cfg 4 --sample-size 64
 
 say "in float16"
