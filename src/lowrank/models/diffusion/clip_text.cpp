@@ -21,6 +21,7 @@ ClipTextConfig read_clip_text_config(const Json& json, const std::string& where,
   config.activation = reader.activation("hidden_act");
   config.eos_id = reader.integer("eos_token_id", 49407);
   if (with_projection) config.projection = reader.size("projection_dim");
+  reader.model_keys();
   reader.only("model_type", "clip_text_model");
   reader.harmless({"projection_dim", "attention_dropout", "dropout", "initializer_factor"});
   reader.finish();
