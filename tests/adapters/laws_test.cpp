@@ -1,5 +1,6 @@
 // The laws: what every method promises on every host in every dtype. A new method gets them by its line in adapters.def.
 #include <ATen/Parallel.h>
+#include <ATen/Version.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include "law_case.h"
@@ -29,8 +30,11 @@ class Laws : public testing::TestWithParam<LawCase> {
  protected:
   const Method& method() const { return *GetParam().method; }
   at::ScalarType dtype() const { return GetParam().dtype; }
-  /// The library's convolutions in float32 sum in another order on each processor: 1.7e-5 seen without AVX-512.
-  double bound() const { return GetParam().host == "conv2d" && dtype() == at::kFloat ? 3e-5 : tolerance(dtype()); }
+  double bound() const {
+    // Without AVX-512 the library's float32 convolutions are 1.7e-5 from each other.
+    const bool loose = GetParam().host == "conv2d" && dtype() == at::kFloat && at::get_cpu_capability() != "AVX512";
+    return loose ? 3e-5 : tolerance(dtype());
+  }
   bool has_input_gradient() const { return input(1).is_floating_point(); }
   std::shared_ptr<nn::Host> host(bool with_fused = true) const { return make_host(GetParam().host, dtype(), with_fused); }
   at::Tensor input(int64_t rows = kRows) const { return make_input(GetParam().host, dtype(), rows); }

@@ -41,7 +41,8 @@ TEST_P(FrozenConv2d, IsTheConvolutionAndItsGradient) {
     const at::Tensor wide = x.detach().to(at::kFloat).requires_grad_();
     const at::Tensor wanted = at::conv2d(wide, weight.to(at::kFloat), bias.to(at::kFloat), c.stride, c.padding, c.dilation);
     EXPECT_LT(distance(y, wanted), 3e-3) << height;  // observed 1.7e-3: one rounding
-    EXPECT_LT(distance(dx, torch::autograd::grad({wanted}, {wide}, {dy.to(at::kFloat)})[0]), 6e-3) << height;  // the library's own: 4.1e-3
+    EXPECT_LT(distance(dx, torch::autograd::grad({wanted}, {wide}, {dy.to(at::kFloat)})[0]), has_matrix_unit() ? 3e-3 : 6e-3)
+        << height;  // the library's own: 4.1e-3
   }
 }
 
