@@ -50,11 +50,14 @@ def add_peft(unet, config):
 
 
 def add_lycoris(unet, config):
-    from lycoris import LycorisNetwork, create_lycoris
+    from lycoris import LycorisNetwork
+    from lycoris.logging import logger
+    logger.setLevel("WARNING")  # it writes to the standard output, where the seconds go
     names = [name for name, module in unet.named_modules() if is_target(name, config["target-modules"])]
     LycorisNetwork.apply_preset({"enable_conv": True, "target_module": [], "target_name": names})
-    network = create_lycoris(unet, 1.0, linear_dim=config["rank"], linear_alpha=config["alpha"], algo=config["method"], preset={},
-                             **({"factor": config["factor"]} if "factor" in config else {}))
+    rank, alpha = config["rank"], config["alpha"]
+    network = LycorisNetwork(unet, 1.0, lora_dim=rank, conv_lora_dim=rank, alpha=alpha, conv_alpha=alpha, network_module=config["method"],
+                             factor=config.get("factor", -1))
     network.apply_to()
     by_joined = {"lycoris_" + name.replace(".", "_"): name for name in names}
     ours = {"lora_down.weight": "lora_A", "lora_up.weight": "lora_B"}

@@ -27,7 +27,7 @@ namespace {
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 std::shared_ptr<models::UNet2DConditionModel> read_unet(const std::filesystem::path& file, at::ScalarType dtype) {
-  const nn::NewWeights weights{c10::TensorOptions().dtype(dtype)};
+  const nn::NewWeights weights(c10::TensorOptions().dtype(dtype), nn::NewWeightsAre::replaced);
   auto unet = std::make_shared<models::UNet2DConditionModel>(models::pipeline_configs("sd15")["unet"], "sd15");
   const io::TensorFile stored = io::TensorFile::open(file);
   models::StoredTensors tensors(stored, [](const std::string& name) { return name; });

@@ -57,6 +57,13 @@ TEST(NewWeights, DecideDtypeAndDeviceWhileTheyLive) {
     EXPECT_TRUE(vast.weight().is_meta());
     EXPECT_EQ(vast.shape().out, 1 << 20);
   }
+  {
+    const NewWeights replaced({}, NewWeightsAre::replaced);
+    const Conv2d vast({.in = 1 << 20, .out = 1 << 20});
+    EXPECT_EQ(vast.weight().storage().nbytes(), sizeof(float));
+    EXPECT_EQ(vast.weight().sizes(), at::IntArrayRef({1 << 20, 1 << 20, 1, 1}));
+    EXPECT_EQ(GroupNorm(1, 2, 1e-5).parameters().front().sum().item<float>(), 2);
+  }
   EXPECT_EQ(Linear(3, 2).weight().scalar_type(), at::kFloat);
   EXPECT_TRUE(Linear(3, 2).weight().is_cpu());
 }

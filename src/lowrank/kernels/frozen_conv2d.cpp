@@ -182,7 +182,7 @@ struct FrozenConv2d : torch::autograd::Function<FrozenConv2d> {
 
 }  // namespace
 
-bool wants_layout(const at::Tensor& weight) { return weight.is_cpu() && weight.scalar_type() == at::kBFloat16 && has_matrix_unit(); }
+bool wants_channels_last(at::ScalarType dtype) { return dtype == at::kBFloat16 && has_matrix_unit(); }
 
 at::Tensor laid_out(const at::Tensor& weight) { return weight.contiguous(kLast); }
 

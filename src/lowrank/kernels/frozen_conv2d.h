@@ -8,8 +8,8 @@
 
 namespace lowrank::kernels {
 
-/// Whether this machine has a unit for such a weight, if it is laid out.
-bool wants_layout(const at::Tensor& weight);
+/// Whether this machine has a unit for weights of that dtype, if they are laid out as below.
+bool wants_channels_last(at::ScalarType dtype);
 
 /// The weight [O, I, kh, kw] as the functions below read it: channels last, [O, taps, I]. Values and shape stay.
 at::Tensor laid_out(const at::Tensor& weight);

@@ -13,6 +13,7 @@
 #include "lowrank/models/fresh.h"
 #include "lowrank/models/image_model.h"
 #include "lowrank/models/weights.h"
+#include "lowrank/nn/new_weights.h"
 
 namespace lowrank::models {
 
@@ -56,6 +57,7 @@ class ModelLoader {
       const auto [other, added] = stored_.emplace(key_of(view.name), &view);
       if (!added) problems_.add(fmt::format("'{}' and '{}' are the same parameter", other->second->name, view.name));
     }
+    const nn::NewWeights weights({}, nn::NewWeightsAre::replaced);
     model_ = family_.make(config_, where_, head, has_module("pooler"));
     model_->config_ = config_;
   }
@@ -102,7 +104,7 @@ class ModelLoader {
   }
 
   void begin(const std::string& name, at::Tensor& parameter) {
-    parameter.set_data(parameter.detach().to(dtype_ == at::kDouble ? at::kDouble : at::kFloat));
+    parameter.set_data(parameter.detach().to(dtype_ == at::kDouble ? at::kDouble : at::kFloat).contiguous());
     initialise(name, parameter, json_get<double>(config_, "initializer_range", 0.02, where_), model_->head_.seed);
     parameter.set_requires_grad(true);
   }
@@ -112,7 +114,7 @@ class ModelLoader {
     if (found == stored_.end()) return problems_.add(fmt::format("tensor '{}' is missing", name));
     const io::TensorView view = *found->second;
     stored_.erase(found);
-    if (const auto problem = put(parameter, view, dtype_)) problems_.add(*problem);
+    if (const auto problem = put(parameter, view, {dtype_})) problems_.add(*problem);
   }
 
   static bool is_buffer(const std::string& key) {

@@ -33,7 +33,7 @@ std::vector<int64_t> stored_shape(std::vector<int64_t> shape, LdmPart part) {
 
 }  // namespace
 
-std::optional<std::string> put(at::Tensor& parameter, const io::TensorView& view, at::ScalarType dtype, LdmPart part) {
+std::optional<std::string> put(at::Tensor& parameter, const io::TensorView& view, Storage storage, LdmPart part) {
   const auto shape = stored_shape(parameter.sizes().vec(), part);
   // Early autoencoders hold 1×1 convolutions as matrices and the other way round: the same numbers.
   const bool same_numbers = part == LdmPart::pointwise && view.shape == parameter.sizes().vec();
@@ -43,10 +43,12 @@ std::optional<std::string> put(at::Tensor& parameter, const io::TensorView& view
   if (!is_float(view.dtype)) {
     return fmt::format("tensor '{}': expected F64, F32, F16 or BF16, got {}", view.name, io::to_string(view.dtype));
   }
-  const at::Tensor value = tensor::to_tensor(view, part);
+  const at::Tensor stored = tensor::mapped_tensor(view, part);
+  const bool finite = is_finite(stored);
+  // One copy, in its last layout: holes that other sizes leave behind are not filled again.
+  if (finite) parameter.set_data(stored.to(stored.options().dtype(storage.dtype), /*non_blocking=*/false, /*copy=*/true, storage.layout));
   release_pages(view.bytes);  // or the file and the model would be in memory at once
-  if (!is_finite(value)) return fmt::format("tensor '{}' holds NaN or infinity", view.name);
-  parameter.set_data(value.to(dtype));
+  if (!finite) return fmt::format("tensor '{}' holds NaN or infinity", view.name);
   return std::nullopt;
 }
 
@@ -82,6 +84,8 @@ bool StoredTensors::any_with(std::string_view prefix) const {
 
 void StoredTensors::fill(torch::nn::Module& model, const SourceOf& source_of, at::ScalarType dtype) {
   const at::NoGradGuard no_grad;
+  std::map<std::string, at::MemoryFormat> layouts;
+  for (const auto& [name, host] : nn::hosts_of(model)) layouts[name + ".weight"] = host->layout(dtype);
   for (auto& parameter : model.named_parameters()) {
     const io::LdmTensor source = source_of(parameter.key());
     const auto found = stored_.find(source.name);
@@ -90,9 +94,10 @@ void StoredTensors::fill(torch::nn::Module& model, const SourceOf& source_of, at
       continue;
     }
     found->second.taken = true;
-    if (const auto problem = put(parameter.value(), *found->second.view, dtype, source.part)) problems_.add(*problem);
+    const auto layout = layouts.find(parameter.key());
+    const Storage storage{dtype, layout == layouts.end() ? at::MemoryFormat::Contiguous : layout->second};
+    if (const auto problem = put(parameter.value(), *found->second.view, storage, source.part)) problems_.add(*problem);
   }
-  for (const auto& [name, host] : nn::hosts_of(model)) host->lay_out();
 }
 
 void StoredTensors::finish() {

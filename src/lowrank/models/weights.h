@@ -13,9 +13,14 @@
 
 namespace lowrank::models {
 
-/// Puts a stored tensor, cast to `dtype`, behind a parameter. What is wrong with it (shape, dtype, NaN), else nothing.
-std::optional<std::string> put(at::Tensor& parameter, const io::TensorView& view, at::ScalarType dtype,
-                               io::LdmPart part = io::LdmPart::whole);
+/// How a parameter is kept.
+struct Storage {
+  at::ScalarType dtype;
+  at::MemoryFormat layout = at::MemoryFormat::Contiguous;
+};
+
+/// Puts a copy of a stored tensor behind a parameter. What is wrong with it (shape, dtype, NaN), else nothing.
+std::optional<std::string> put(at::Tensor& parameter, const io::TensorView& view, Storage storage, io::LdmPart part = io::LdmPart::whole);
 
 /// Error{invalid_argument} when a host has an adapter that is not merged, which saving would lose.
 void refuse_unmerged(const torch::nn::Module& model);

@@ -2,7 +2,6 @@
 
 #include <ATen/ops/add.h>
 #include <ATen/ops/conv2d.h>
-#include <ATen/ops/zeros.h>
 
 #include "lowrank/base/error.h"
 #include "lowrank/kernels/frozen_conv2d.h"
@@ -17,8 +16,8 @@ Conv2d::Conv2d(const Conv2dOptions& options)
   const int64_t groups = options.groups;
   check(groups > 0 && options.in % groups == 0 && options.out % groups == 0, ErrorKind::invalid_argument, "conv2d",
         "expected groups that divide {} input and {} output channels, got {}", options.in, options.out, groups);
-  own(at::zeros({options.out, options.in / groups, options.kernel[0], options.kernel[1]}, new_weights()),
-      options.with_bias ? at::zeros({options.out}, new_weights()) : at::Tensor());
+  own(new_weight({options.out, options.in / groups, options.kernel[0], options.kernel[1]}),
+      options.with_bias ? new_weight({options.out}) : at::Tensor());
 }
 
 HostShape Conv2d::shape() const {
@@ -53,8 +52,8 @@ at::Tensor Conv2d::project_weight(const at::Tensor& m) const {
   return kernels::wide_projection(w, by_tap);
 }
 
-void Conv2d::lay_out() {
-  if (options_.groups == 1 && kernels::wants_layout(weight())) set_weight(kernels::laid_out(weight()));
+at::MemoryFormat Conv2d::layout(at::ScalarType dtype) const {
+  return options_.groups == 1 && kernels::wants_channels_last(dtype) ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous;
 }
 
 at::Tensor Conv2d::project(const at::Tensor& x, const at::Tensor& m, int64_t blocks) const {

@@ -25,7 +25,7 @@ class Conv2d : public Host {
   at::Tensor base(const at::Tensor& x, const at::Tensor& bias) const override;
   at::Tensor project_weight(const at::Tensor& m) const override;
   /// Channels last where a matrix unit serves them; matrix() is then a copy.
-  void lay_out() override;
+  at::MemoryFormat layout(at::ScalarType dtype) const override;
   /// Convolution with M [K, C/groups·kh·kw], the same for every group: [N, groups·K, ..]. With blocks = m (groups = 1) M [K, n·kh·kw]
   /// is a convolution of n = C/m channels, and never undefined: [m, N, K, ..].
   at::Tensor project(const at::Tensor& x, const at::Tensor& m, int64_t blocks) const override;

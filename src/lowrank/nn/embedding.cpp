@@ -2,14 +2,13 @@
 
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/linear.h>
-#include <ATen/ops/zeros.h>
 
 #include "lowrank/base/error.h"
 #include "lowrank/nn/new_weights.h"
 
 namespace lowrank::nn {
 
-Embedding::Embedding(int64_t vocabulary, int64_t width) { own(at::zeros({vocabulary, width}, new_weights()), at::Tensor()); }
+Embedding::Embedding(int64_t vocabulary, int64_t width) { own(new_weight({vocabulary, width}), at::Tensor()); }
 
 HostShape Embedding::shape() const { return {.kind = "embedding", .out = weight().size(1), .in = weight().size(0), .one_hot_input = true}; }
 

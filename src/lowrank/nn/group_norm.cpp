@@ -1,16 +1,13 @@
 #include "lowrank/nn/group_norm.h"
 
-#include <ATen/ops/ones.h>
-#include <ATen/ops/zeros.h>
-
 #include "lowrank/kernels/group_norm.h"
 #include "lowrank/nn/new_weights.h"
 
 namespace lowrank::nn {
 
 GroupNorm::GroupNorm(int64_t groups, int64_t channels, double eps) : groups_(groups), eps_(eps) {
-  register_parameter("weight", at::ones({channels}, new_weights()), /*requires_grad=*/false);
-  register_parameter("bias", at::zeros({channels}, new_weights()), /*requires_grad=*/false);
+  register_parameter("weight", new_weight({channels}, 1), /*requires_grad=*/false);
+  register_parameter("bias", new_weight({channels}), /*requires_grad=*/false);
 }
 
 at::Tensor GroupNorm::forward(const at::Tensor& x, bool silu) const {

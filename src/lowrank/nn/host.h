@@ -46,8 +46,8 @@ class Host : public torch::nn::Module {
   virtual at::Tensor base(const at::Tensor& x, const at::Tensor& bias) const { return multiply(x, matrix(), bias); }
   /// W·Mᵀ [O, K] for M [K, I] in float32 or wider, in M's dtype.
   virtual at::Tensor project_weight(const at::Tensor& m) const;
-  /// Puts the weight into the layout that this machine's kernels read: the same values and shape. Once, when it is loaded.
-  virtual void lay_out() {}
+  /// The order in which this machine's kernels read a weight of that dtype.
+  virtual at::MemoryFormat layout(at::ScalarType /*dtype*/) const { return at::MemoryFormat::Contiguous; }
 
   /// x·Mᵀ [.., K] for a matrix of few rows, which all groups of a convolution share. With blocks = m the input is m groups of n = I/m that
   /// share M [K, n] (undefined: the identity); the result is [m, .., K], block first, so that mixing blocks is one matrix product.

@@ -1,16 +1,14 @@
 #include "lowrank/nn/layer_norm.h"
 
 #include <ATen/ops/layer_norm.h>
-#include <ATen/ops/ones.h>
-#include <ATen/ops/zeros.h>
 
 #include "lowrank/nn/new_weights.h"
 
 namespace lowrank::nn {
 
 LayerNorm::LayerNorm(int64_t width, double eps) : eps_(eps) {
-  register_parameter("weight", at::ones({width}, new_weights()), /*requires_grad=*/false);
-  register_parameter("bias", at::zeros({width}, new_weights()), /*requires_grad=*/false);
+  register_parameter("weight", new_weight({width}, 1), /*requires_grad=*/false);
+  register_parameter("bias", new_weight({width}), /*requires_grad=*/false);
 }
 
 at::Tensor LayerNorm::forward(const at::Tensor& x) const {

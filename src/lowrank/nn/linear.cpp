@@ -1,7 +1,6 @@
 #include "lowrank/nn/linear.h"
 
 #include <ATen/ops/linear.h>
-#include <ATen/ops/zeros.h>
 
 #include "lowrank/kernels/blocks.h"
 #include "lowrank/kernels/lowrank_linear.h"
@@ -15,9 +14,7 @@ at::Tensor in_dtype_of(const at::Tensor& x, const at::Tensor& m) { return m.defi
 
 }  // namespace
 
-Linear::Linear(int64_t in, int64_t out, bool with_bias) {
-  own(at::zeros({out, in}, new_weights()), with_bias ? at::zeros({out}, new_weights()) : at::Tensor());
-}
+Linear::Linear(int64_t in, int64_t out, bool with_bias) { own(new_weight({out, in}), with_bias ? new_weight({out}) : at::Tensor()); }
 
 HostShape Linear::shape() const { return {.kind = "linear", .out = weight().size(0), .in = weight().size(1)}; }
 

@@ -1,17 +1,22 @@
 #include "lowrank/nn/new_weights.h"
 
+#include <ATen/ops/full.h>
+
 namespace lowrank::nn {
 
 namespace {
 
-thread_local c10::TensorOptions current;
+thread_local NewWeights::Choice current;
 
 }  // namespace
 
-NewWeights::NewWeights(const c10::TensorOptions& options) : before_(current) { current = options; }
+NewWeights::NewWeights(const c10::TensorOptions& options, NewWeightsAre use) : before_(current) { current = {options, use}; }
 
 NewWeights::~NewWeights() { current = before_; }
 
-const c10::TensorOptions& new_weights() { return current; }
+at::Tensor new_weight(at::IntArrayRef shape, double value) {
+  if (current.use == NewWeightsAre::replaced) return at::full({}, value, current.options).expand(shape);
+  return at::full(shape, value, current.options);
+}
 
 }  // namespace lowrank::nn

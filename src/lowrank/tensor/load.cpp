@@ -1,27 +1,24 @@
 #include "lowrank/tensor/load.h"
 
-#include <ATen/ops/empty.h>
-#include <cstring>
+#include <ATen/ops/from_blob.h>
 
 #include "lowrank/base/error.h"
 #include "lowrank/tensor/dtype.h"
 
 namespace lowrank::tensor {
 
-at::Tensor to_tensor(const io::TensorView& view) {
-  at::Tensor result = at::empty(view.shape, at::TensorOptions().dtype(to_torch(view.dtype)));
-  check(result.nbytes() == view.bytes.size(), ErrorKind::internal, view.name, "expected {} bytes, got {}", result.nbytes(),
-        view.bytes.size());
-  // Copied, since the file's data need not be aligned for the dtype.
-  if (!view.bytes.empty()) std::memcpy(result.data_ptr(), view.bytes.data(), view.bytes.size());
-  return result;
-}
+at::Tensor to_tensor(const io::TensorView& view) { return to_tensor(view, io::LdmPart::whole); }
 
-at::Tensor to_tensor(const io::TensorView& view, io::LdmPart part) {
-  const at::Tensor stored = to_tensor(view);
+at::Tensor to_tensor(const io::TensorView& view, io::LdmPart part) { return mapped_tensor(view, part).clone(at::MemoryFormat::Contiguous); }
+
+at::Tensor mapped_tensor(const io::TensorView& view, io::LdmPart part) {
+  const auto options = at::TensorOptions().dtype(to_torch(view.dtype));
+  const at::Tensor stored = at::from_blob(const_cast<std::byte*>(view.bytes.data()), view.shape, options);
+  check(stored.nbytes() == view.bytes.size(), ErrorKind::internal, view.name, "expected {} bytes, got {}", stored.nbytes(),
+        view.bytes.size());
   if (part == io::LdmPart::pointwise) return stored.flatten(1);
-  if (part == io::LdmPart::transposed) return stored.t().contiguous();
-  if (const int third = io::third_of(part); third >= 0) return stored.chunk(3, 0)[static_cast<size_t>(third)].clone();
+  if (part == io::LdmPart::transposed) return stored.t();
+  if (const int third = io::third_of(part); third >= 0) return stored.chunk(3, 0)[static_cast<size_t>(third)];
   return stored;
 }
 

@@ -14,8 +14,10 @@ namespace lowrank::tensor {
 
 /// A CPU copy of the stored tensor; dtype and shape as stored.
 at::Tensor to_tensor(const io::TensorView& view);
-/// What of it a parameter of a diffusers model is.
+/// A CPU copy of what of it a parameter of a diffusers model is.
 at::Tensor to_tensor(const io::TensorView& view, io::LdmPart part);
+/// That part where it lies in the file's map: not to be written to, and there as long as the file is open.
+at::Tensor mapped_tensor(const io::TensorView& view, io::LdmPart part);
 
 /// Named tensors, sorted by name.
 using TensorMap = std::map<std::string, at::Tensor>;

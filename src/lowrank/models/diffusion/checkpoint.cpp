@@ -85,7 +85,7 @@ Pipeline load_checkpoint(const fs::path& path, at::ScalarType dtype) {
          "StableDiffusionPipeline.from_single_file(FILE).save_pretrained(OUT, safe_serialization=True)");
   }
   const io::TensorFile file = io::TensorFile::open(path);
-  Pipeline pipeline = make_pipeline(configs_for(file, where), where, dtype);
+  Pipeline pipeline = make_pipeline(configs_for(file, where), where, dtype, nn::NewWeightsAre::replaced);
   StoredTensors stored(file, key_of);
   each_component(pipeline, where, [&](torch::nn::Module& model, const SourceOf& source_of) {
     stored.fill(model, source_of, model.parameters().front().scalar_type());

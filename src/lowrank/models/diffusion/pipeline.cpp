@@ -153,7 +153,7 @@ void copy_untouched(const Pipeline& pipeline, const fs::path& target, Json& inde
 
 }  // namespace
 
-Pipeline make_pipeline(const Json& configs, const std::string& where, at::ScalarType dtype) {
+Pipeline make_pipeline(const Json& configs, const std::string& where, at::ScalarType dtype, nn::NewWeightsAre use) {
   Pipeline pipeline;
   const auto config = [&](const char* name) -> const Json& {
     const auto found = configs.find(name);
@@ -166,10 +166,10 @@ Pipeline make_pipeline(const Json& configs, const std::string& where, at::Scalar
   check_index(pipeline.model_index, where);
   const bool upcast = dtype == at::kHalf && json_get<bool>(config("vae"), "force_upcast", true, where);
   {
-    const nn::NewWeights weights(c10::TensorOptions().dtype(upcast ? at::kFloat : dtype));
+    const nn::NewWeights weights(c10::TensorOptions().dtype(upcast ? at::kFloat : dtype), use);
     pipeline.vae = std::make_shared<AutoencoderKL>(config("vae"), in("vae"));
   }
-  const nn::NewWeights weights{c10::TensorOptions().dtype(dtype)};
+  const nn::NewWeights weights(c10::TensorOptions().dtype(dtype), use);
   pipeline.unet = std::make_shared<UNet2DConditionModel>(config("unet"), in("unet"));
   pipeline.text_encoder = std::make_shared<ClipTextModel>(config("text_encoder"), in("text_encoder"), /*with_projection=*/false);
   if (lists(pipeline.model_index, "text_encoder_2")) {
@@ -199,7 +199,7 @@ Pipeline load_diffusers(const fs::path& folder, at::ScalarType dtype, const std:
     configs[component.name] = read_json(folder / component.name / "config.json");
     components.push_back(component);
   }
-  Pipeline pipeline = make_pipeline(configs, folder.string(), dtype);
+  Pipeline pipeline = make_pipeline(configs, folder.string(), dtype, nn::NewWeightsAre::replaced);
   pipeline.folder = folder;
   for (const auto& component : components) {
     const io::TensorFile file = io::TensorFile::open(weights_file(folder / component.name, component.weights, variant));

@@ -6,6 +6,7 @@
 #include "lowrank/models/diffusion/autoencoder_kl.h"
 #include "lowrank/models/diffusion/clip_text.h"
 #include "lowrank/models/diffusion/unet.h"
+#include "lowrank/nn/new_weights.h"
 
 namespace lowrank::models {
 
@@ -47,7 +48,8 @@ Pipeline load_pipeline(const std::filesystem::path& path, at::ScalarType dtype);
 const Json& pipeline_configs(std::string_view kind);
 
 /// The components with zero weights, for `configs` of that form. `where` names them in errors.
-Pipeline make_pipeline(const Json& configs, const std::string& where, at::ScalarType dtype);
+Pipeline make_pipeline(const Json& configs, const std::string& where, at::ScalarType dtype,
+                       nn::NewWeightsAre use = nn::NewWeightsAre::kept);
 /// The same with random weights, a function of `seed` and the names: torch's own variances, embeddings with deviation 0.02.
 Pipeline fresh_pipeline(const Json& configs, const std::string& where, uint64_t seed);
 /// The way back: configs of a pipeline.
