@@ -20,12 +20,11 @@ from peft import LoKrConfig, LoraConfig, inject_adapter_in_model
 from safetensors.torch import load_file, save_file
 
 diffusers.logging.set_verbosity_error()
-FULL = {"sample_size": 64, "cross_attention_dim": 768}
 
 
 def read_unet(job, dtype):
     with torch.device("meta"):
-        unet = UNet2DConditionModel.from_config(FULL)
+        unet = UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(job["config"]))
     unet.load_state_dict({name: tensor.to(dtype) for name, tensor in load_file(job["weights"]).items()}, assign=True)
     return unet.requires_grad_(False).train()
 
@@ -52,7 +51,7 @@ def add_peft(unet, config):
 def add_lycoris(unet, config):
     from lycoris import LycorisNetwork
     from lycoris.logging import logger
-    logger.setLevel("WARNING")  # it writes to the standard output, where the seconds go
+    logger.setLevel("ERROR")  # it writes to the standard output, where the seconds go
     names = [name for name, module in unet.named_modules() if is_target(name, config["target-modules"])]
     LycorisNetwork.apply_preset({"enable_conv": True, "target_module": [], "target_name": names})
     rank, alpha = config["rank"], config["alpha"]
@@ -100,7 +99,7 @@ class Row:
                 setattr(self.before[parent], child, module)
 
     def backward(self):
-        times = torch.tensor([int(self.job["timestep"])])
+        times = torch.full((len(self.latents),), int(self.job["timestep"]))
         noisy = self.scheduler.add_noise(self.latents, self.noise, times).to(self.dtype)
         if self.settings.get("channels_last"):
             noisy = noisy.contiguous(memory_format=torch.channels_last)

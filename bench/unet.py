@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""Training steps of SD1.5's full-size UNet against diffusers with PEFT and LyCORIS: parity first, then steps that take turns.
+"""Training steps of Stable Diffusion's UNet against diffusers with PEFT and LyCORIS: parity first, then steps that take turns.
 
-One picture of 256x256 (latents 32x32), random weights that both sides read from one file, epsilon loss on given noise, timestep and text
-states, clipping, AdamW. Two sets of layers: attention at rank 16; attention, feed-forward and 3x3 convolutions at rank 8. Without parity
+SD1.5's full size, one picture of 256x256 (latents 32x32), random weights that both sides read from one file; or another UNet and batch.
+Epsilon loss on given noise, timestep and text states, clipping, AdamW. Two sets of layers: attention at rank 16; attention, feed-forward and 3x3 convolutions at rank 8. Without parity
 there is no number: in float32 the loss and the gradients of step 1 agree; in bfloat16 we are no further from the peer's float32 than its
 own bfloat16 is. The peer runs as shipped (adapters in float32, plain AdamW) and with the fastest of its settings, chosen by trying. Two
 processes are loaded at a time and take a step each in turn, so ratios are of neighbouring steps.
 Writes <out>/images-<machine>-<date>.json and .md.
 Example: .venv-reference/bin/python bench/unet.py --quick
+         .venv-reference/bin/python bench/unet.py --unet assets/emoji-sd/unet --side 16 --batch 16
 """
 import argparse
 import datetime
@@ -28,6 +29,7 @@ from run import distances
 import unet_report
 
 HERE = Path(__file__).resolve().parent
+FULL = {"sample_size": 64, "cross_attention_dim": 768}  # the rest of SD1.5's is diffusers' default
 ATTENTION = ["to_q", "to_k", "to_v", "to_out.0"]
 WIDE = [*ATTENTION, "ff.net.0.proj", "ff.net.2", "conv1", "conv2", "downsamplers.0.conv", "upsamplers.0.conv"]
 
@@ -84,8 +86,8 @@ class Bench:
     def job(self, **job):
         path = self.folder / f"job-{self.count % 4}.json"
         self.count += 1
-        common = {"threads": self.arguments.threads, "started": time.monotonic(), "weights": str(self.folder / "unet.safetensors"),
-                  "inputs": str(self.folder / "inputs.safetensors"), "timestep": 500, "learning_rate": 1e-4}
+        common = {"threads": self.arguments.threads, "started": time.monotonic(), "config": str(self.folder / "config.json"),
+                  "weights": str(self.folder / "unet.safetensors"), "inputs": str(self.folder / "inputs.safetensors"), "timestep": 500, "learning_rate": 1e-4}
         path.write_text(json.dumps(common | job))
         return str(path)
 
@@ -109,16 +111,17 @@ class Bench:
     def prepare(self):
         generator = torch.Generator().manual_seed(1)
         normal = lambda *shape: torch.randn(*shape, generator=generator)  # noqa: E731
-        side = self.arguments.side
-        save_file({"latents": normal(1, 4, side, side), "noise": normal(1, 4, side, side), "states": normal(1, 77, 768)},
-                  self.folder / "inputs.safetensors")
-        if not (self.folder / "unet.safetensors").exists():
+        if not (self.folder / "config.json").exists():
             from diffusers import UNet2DConditionModel
-
-            from peer_diffusers import FULL
             torch.manual_seed(1)
-            unet = UNet2DConditionModel.from_config(FULL).to(torch.bfloat16)
-            save_file({name: p.contiguous() for name, p in unet.state_dict().items()}, self.folder / "unet.safetensors")
+            stored = self.arguments.unet
+            unet = UNet2DConditionModel.from_pretrained(stored) if stored else UNet2DConditionModel.from_config(FULL)
+            save_file({name: p.contiguous() for name, p in unet.to(torch.bfloat16).state_dict().items()}, self.folder / "unet.safetensors")
+            unet.save_config(self.folder)
+        width = json.loads((self.folder / "config.json").read_text())["cross_attention_dim"]
+        batch, side = self.arguments.batch, self.arguments.side
+        save_file({"latents": normal(batch, 4, side, side), "noise": normal(batch, 4, side, side), "states": normal(batch, 77, width)},
+                  self.folder / "inputs.safetensors")
         wanted = [name for name in self.arguments.rows if not Path(self.row(name)["adapter"]).exists()]
         if wanted:
             self.call(self.ours("write", wanted))
@@ -148,7 +151,7 @@ class Bench:
     def known_parity(self, dtypes):
         """What parity() found for this very program and these rows, found once."""
         path, wanted = self.folder / "parity.json", [f"{name} {dtype}" for name in self.arguments.rows for dtype in dtypes]
-        key = [hashlib.sha256(self.arguments.program.read_bytes()).hexdigest(), self.arguments.side]
+        key = [hashlib.sha256(self.arguments.program.read_bytes()).hexdigest(), self.arguments.side, self.arguments.batch]
         known = json.loads(path.read_text()) if path.exists() else {}
         found = known.get("results", {}) if known.get("key") == key else {}
         if not all(name in found for name in wanted):
@@ -169,7 +172,7 @@ class Bench:
         return seconds, [process.finish()["rows"][0] for process in running]
 
     def tune(self, name, dtype):
-        """The peer's fastest way for a row: its name and the seconds of all."""
+        """The peer's fastest way for a row, None when it can none, and the seconds of all."""
         seconds = {}
         for way, settings in WAYS[dtype].items():
             if ROWS[name][1] == "lycoris" and "narrow" not in str(settings) and dtype == "bfloat16":
@@ -178,7 +181,7 @@ class Bench:
                 seconds[way] = min(self.turn_about([self.peer("steps", [name], dtype, settings)], 2)[0][0])
             except RuntimeError as error:
                 print(f"  {way}: does not run here: {str(error).strip().splitlines()[-1][:160]}", file=sys.stderr)
-        return min(seconds, key=seconds.get), seconds
+        return min(seconds, key=seconds.get, default=None), seconds
 
     def measure(self, name, dtype, settings):
         (mine, theirs), ends = self.turn_about([self.ours("steps", [ROWS[name][0]], dtype), self.peer("steps", [name], dtype, settings)],
@@ -214,6 +217,8 @@ def measure_all(bench, result):
             key = name if not arguments.quick else name.split(" ", 1)[1]
             if key not in best:
                 best[key], result["tuned"][f"{key} {dtype}"] = bench.tune(name, dtype)
+            if best[key] is None:
+                continue
             row = result["rows"][f"{name} {dtype}"] = {"fastest": bench.measure(name, dtype, WAYS[dtype][best[key]]), "way": best[key]}
             if not arguments.quick:
                 row["shipped"] = bench.measure(name, dtype, {})
@@ -226,11 +231,13 @@ def measure_all(bench, result):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--program", type=Path, default=Path("build/release/bench/lowrank_unet_bench"))
-    parser.add_argument("--work", type=Path, default=Path("build/bench/unet"), help="folder for weights (1.7 GB), adapters and gradients")
+    parser.add_argument("--unet", type=Path, help="folder of another UNet as diffusers saves it (default: SD1.5's size, random weights)")
+    parser.add_argument("--work", type=Path, help="folder for weights (1.7 GB), adapters and gradients (default: build/bench/<unet>)")
     parser.add_argument("--out", type=Path, default=HERE / "results")
     parser.add_argument("--rows", nargs="+", default=list(CONFIGS), choices=list(CONFIGS))
     parser.add_argument("--dtypes", nargs="+", default=["bfloat16"], choices=list(WAYS))
     parser.add_argument("--side", type=int, default=32, help="height and width of the latents (default 32: 256x256 pixels)")
+    parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--turns", type=int, default=7, help="steps of each program in turn (default 7)")
     parser.add_argument("--quick", action="store_true", help="three turns, one choice of settings a set of layers, no shipped settings")
@@ -238,10 +245,13 @@ def main():
     parser.add_argument("--no-parity", dest="parity", action="store_false", help="a look while working on speed: nothing is written")
     parser.add_argument("--add", action="store_true", help="put these rows into today's results beside those that are there")
     parser.add_argument("--only", choices=["parity", "profile"], help="stop after this part")
-    bench = Bench(parser.parse_args())
-    arguments = bench.arguments
+    arguments = parser.parse_args()
+    model = arguments.unet.resolve().parent.name if arguments.unet else "sd15"
+    arguments.work = arguments.work or Path("build/bench") / (f"unet-{model}" if arguments.unet else "unet")
+    bench = Bench(arguments)
     bench.prepare()
     result = {"date": str(datetime.date.today()), "quick": arguments.quick, "threads": arguments.threads, "side": arguments.side,
+              "model": model, "batch": arguments.batch,
               "parity": {}, "tuned": {}, "rows": {}, "own": {}, "profile": {}}
     if arguments.parity and arguments.only != "profile":
         result["parity"] = bench.known_parity(["float32", *(dtype for dtype in arguments.dtypes if dtype != "float32")])
@@ -256,7 +266,7 @@ def main():
     text = unet_report.markdown(result)
     if arguments.parity and arguments.only is None:
         arguments.out.mkdir(parents=True, exist_ok=True)
-        name = "images-" + re.sub(r"[^a-z0-9]+", "-", result["machine"].lower()).strip("-") + "-" + result["date"]
+        name = f"images-{model}-" + re.sub(r"[^a-z0-9]+", "-", result["machine"].lower()).strip("-") + "-" + result["date"]
         if arguments.add:
             before = json.loads((arguments.out / f"{name}.json").read_text())
             result = {key: before[key] | value if isinstance(value, dict) else value for key, value in result.items()}

@@ -1,4 +1,4 @@
-// Training steps of SD1.5's full-size UNet: lowrank_unet_bench JOB.json, for bench/unet.py. Modes: "write" makes the rows' adapters,
+// Training steps of a UNet: lowrank_unet_bench JOB.json, for bench/unet.py. Modes: "write" makes the rows' adapters,
 // "parity" writes the gradients of their first step, "profile" says where the time of steps goes, "steps" takes one for each line of
 // standard input and prints its seconds, so that two programs can take turns.
 #include <ATen/Parallel.h>
@@ -26,9 +26,10 @@ namespace {
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
-std::shared_ptr<models::UNet2DConditionModel> read_unet(const std::filesystem::path& file, at::ScalarType dtype) {
+std::shared_ptr<models::UNet2DConditionModel> read_unet(const Json& job, at::ScalarType dtype) {
+  const auto file = job.at("weights").get<std::string>(), config = job.at("config").get<std::string>();
   const nn::NewWeights weights(c10::TensorOptions().dtype(dtype), nn::NewWeightsAre::replaced);
-  auto unet = std::make_shared<models::UNet2DConditionModel>(models::pipeline_configs("sd15")["unet"], "sd15");
+  auto unet = std::make_shared<models::UNet2DConditionModel>(read_json(config), config);
   const io::TensorFile stored = io::TensorFile::open(file);
   models::StoredTensors tensors(stored, [](const std::string& name) { return name; });
   tensors.fill(
@@ -50,9 +51,10 @@ class Row {
     const auto scheduler = diffusion::parse_scheduler_config(models::pipeline_configs("sd15")["scheduler"], "sd15", "ddpm");
     loss_.emplace(diffusion::NoiseSchedule(scheduler), scheduler.prediction, diffusion::DiffusionOptions{});
     const auto inputs = tensor::load_tensors(job.at("inputs").get<std::string>());
-    batch_.ids = {0};
-    batch_.weights = {1};
     batch_.clean = inputs.at("latents");
+    const int64_t pictures = batch_.clean.size(0);
+    for (int64_t i = 0; i < pictures; ++i) batch_.ids.push_back(i);
+    batch_.weights.assign(static_cast<size_t>(pictures), 1.0 / static_cast<double>(pictures));
     batch_.text.states = inputs.at("states").to(unet.parameters().front().scalar_type());
     noise_ = inputs.at("noise");
   }
@@ -73,7 +75,7 @@ class Row {
   }
 
   double backward() {
-    const std::vector<double> times{job_.at("timestep").get<double>()};
+    const std::vector<double> times(batch_.ids.size(), job_.at("timestep").get<double>());
     const at::Tensor loss = train::denoising_loss(unet_, *loss_, batch_, {noise_, noise_}, times).sum;
     loss.backward();
     parameters_->gather();
@@ -152,7 +154,7 @@ Json profile(const Json& job, Row& row, int64_t rank) {
 Json run(const Json& job) {
   tensor::initialise_runtime(job.at("threads"));
   const std::string mode = job.at("mode");
-  const auto unet = read_unet(job.at("weights").get<std::string>(), tensor::parse_dtype(job.at("dtype").get<std::string>()));
+  const auto unet = read_unet(job, tensor::parse_dtype(job.at("dtype").get<std::string>()));
   Json results = Json::array();
   for (const Json& entry : job.at("rows")) {
     Row row(job, entry, *unet, mode == "write");

@@ -69,7 +69,8 @@ def markdown(result):
     text = f"# Image training steps against diffusers: {result.get('machine', '')}, {result['date']}\n\n"
     if result["quick"]:
         text += "A quick look: three turns a row.\n\n"
-    text += (f"SD1.5's full-size UNet (860 M random weights), one picture of {8 * result['side']}×{8 * result['side']}, LoKr factor 8, "
+    unet = "SD1.5's full-size UNet (860 M random weights)" if result["model"] == "sd15" else f"The UNet of {result['model']}"
+    text += (f"{unet}, latents {result['side']}×{result['side']}, batch {result['batch']}, LoKr factor 8, "
              "gradient clipping, AdamW. Ratios are medians of neighbouring steps' ratios with 95 % bootstrap intervals; peaks are of the "
              "whole process.\n\n")
     for dtype in ("float32", "bfloat16"):

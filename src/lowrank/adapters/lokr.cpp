@@ -53,6 +53,16 @@ at::Tensor mix_blocks(const at::Tensor& w1, const at::Tensor& h) {
   return at::mm(w1.to(h.scalar_type()), h.reshape({h.size(0), -1})).view(shape);
 }
 
+/// Products for each row of x: W2 first, its blocks mixed last; and W1 first.
+int64_t mixed_last(const LokrLayout& at) { return at.k * at.m * (at.n + at.l); }
+int64_t mixed_first(const LokrLayout& at) { return at.n * at.l * (at.m + at.k); }
+
+/// Whether one product with all of W1 ⊗ W2 beats the blocks' small ones. In two-byte numbers a large product runs at ten times the rate of
+/// those, which leave most of a matrix unit idle.
+bool is_cheaper_dense(const LokrLayout& at, const at::Tensor& y) {
+  return !at.factored_w2 && y.element_size() == 2 && at.l * at.k * at.m * at.n <= 8 * std::min(mixed_last(at), mixed_first(at));
+}
+
 }  // namespace
 
 void LokrOptions::declare(OptionTable& table) {
@@ -147,15 +157,15 @@ at::Tensor LokrAdapter::add_update(const at::Tensor& x, const at::Tensor& y0, co
   const auto [l, k, m, n, factored_w1, factored_w2, tucker] = layout_;
   const double s = multiplier() * scale_;
   const nn::HostShape shape = host.shape();
-  if (shape.groups > 1) return at::add(y0, host.multiply(x, at::kron(w1(), w2()).to(y0.scalar_type())), s);
+  if (shape.groups > 1 || is_cheaper_dense(layout_, y0)) return at::add(y0, host.multiply(x, at::kron(w1(), w2()).to(y0.scalar_type())), s);
   if (factored_w2) {
     const at::Tensor h = host.project(x, A(), m);  // [m, .., R]
     return host.add_expanded(y0, mix_blocks(w1(), h), B(), s, l);
   }
   const at::Tensor full = w2();
-  // Products for each row of x, W2 first against W1 first; a convolution's blocks cannot be mixed before its taps are summed.
-  const bool mix_last = shape.is_convolution() || k * m * (n + l) <= n * l * (m + k);
-  if (mix_last) return host.add_expanded(y0, mix_blocks(w1(), host.project(x, full, m)), {}, s, l);
+  // A convolution's blocks cannot be mixed before its taps are summed.
+  if (shape.is_convolution() || mixed_last(layout_) <= mixed_first(layout_))
+    return host.add_expanded(y0, mix_blocks(w1(), host.project(x, full, m)), {}, s, l);
   return host.add_expanded(y0, mix_blocks(w1(), host.project(x, {}, m)), full, s, l);
 }
 
