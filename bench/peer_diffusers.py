@@ -137,6 +137,26 @@ def take_steps(job, row):
             "trained": sum(p.numel() for p in row.trained.values())}
 
 
+@torch.no_grad()
+def draw(job, unet, settings):
+    inputs = load_file(job["inputs"])
+    scheduler = diffusers.DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1,
+                                        clip_sample=False, set_alpha_to_one=False)
+    states = torch.cat([inputs["negative"], inputs["states"]]).to(unet.dtype)
+    for _ in sys.stdin:
+        begin, latents = time.monotonic(), inputs["noise"]
+        scheduler.set_timesteps(job["sampling_steps"])
+        for t in scheduler.timesteps:
+            seen = torch.cat([latents] * 2).to(unet.dtype)
+            if settings.get("channels_last"):
+                seen = seen.contiguous(memory_format=torch.channels_last)
+            negative, positive = unet(seen, t, encoder_hidden_states=states, return_dict=False)[0].float().chunk(2)
+            latents = scheduler.step(negative + job["cfg"] * (positive - negative), t, latents, return_dict=False)[0]
+        print(f"{time.monotonic() - begin:.6f}", flush=True)
+    save_file({"latents": latents.contiguous()}, job["latents"])
+    return {"peak_bytes": peak_bytes()}
+
+
 def main():
     with open(sys.argv[1]) as file:
         job = json.load(file)
@@ -147,7 +167,7 @@ def main():
     unet = read_unet(job, getattr(torch, job["dtype"]))
     if settings.get("channels_last"):
         unet = unet.to(memory_format=torch.channels_last)
-    results = []
+    results = [draw(job, unet, settings)] if job["mode"] == "sampling" else []
     for entry in job["rows"]:
         row = Row(unet, entry, job, settings)
         if job["mode"] == "parity":

@@ -94,9 +94,9 @@ class Bench:
     def ours(self, mode, names, dtype="bfloat16", **more):
         return [str(self.arguments.program), self.job(mode=mode, dtype=dtype, rows=[self.row(name) for name in names], **more)]
 
-    def peer(self, mode, names, dtype, settings):
+    def peer(self, mode, names, dtype, settings, **more):
         rows = [self.row(ROWS[name][0], f"peer-{dtype}") | {"library": ROWS[name][1]} for name in names]
-        return [sys.executable, str(HERE / "peer_diffusers.py"), self.job(mode=mode, dtype=dtype, rows=rows, settings=settings)]
+        return [sys.executable, str(HERE / "peer_diffusers.py"), self.job(mode=mode, dtype=dtype, rows=rows, settings=settings, **more)]
 
     def row(self, name, gradients="ours"):
         stem = str(self.folder / name.replace(" ", "-"))
@@ -120,7 +120,8 @@ class Bench:
             unet.save_config(self.folder)
         width = json.loads((self.folder / "config.json").read_text())["cross_attention_dim"]
         batch, side = self.arguments.batch, self.arguments.side
-        save_file({"latents": normal(batch, 4, side, side), "noise": normal(batch, 4, side, side), "states": normal(batch, 77, width)},
+        save_file({"latents": normal(batch, 4, side, side), "noise": normal(batch, 4, side, side),
+                   "states": normal(batch, 77, width), "negative": normal(batch, 77, width)},
                   self.folder / "inputs.safetensors")
         wanted = [name for name in self.arguments.rows if not Path(self.row(name)["adapter"]).exists()]
         if wanted:
@@ -190,6 +191,22 @@ class Bench:
                 "memory": ends[0]["peak_bytes"] / ends[1]["peak_bytes"], "first_step": [end["first_step"] for end in ends],
                 "trained": ends[0]["trained"]}
 
+    def sampling(self, dtype):
+        """Seconds of guided DDIM steps, taking turns, after both sides' latents of few steps agreed."""
+        latents = lambda who: str(self.folder / f"latents-{who}.safetensors")  # noqa: E731
+        common = {"cfg": 7.5, "sampling_steps": 2}
+        ours = lambda kind, **more: self.ours("sampling", [], kind, latents=latents("ours"), **(common | more))  # noqa: E731
+        peer = lambda kind, settings, **more: self.peer("sampling", [], kind, settings, latents=latents("peer"), **(common | more))  # noqa: E731
+        self.turn_about([ours("float32"), peer("float32", {})], 1)
+        result = {"float32": distances(load_numbers(latents("ours")), load_numbers(latents("peer")))["whole"]}
+        ways = {"as it is": {"flush": True}, "channels last": {"flush": True, "channels_last": True}}
+        result["tuned"] = {way: min(self.turn_about([peer(dtype, settings)], 2)[0][0]) for way, settings in ways.items()}
+        result["way"] = min(result["tuned"], key=result["tuned"].get)
+        steps = {"sampling_steps": self.arguments.sampling_steps}
+        (mine, theirs), ends = self.turn_about([ours(dtype, **steps), peer(dtype, ways[result["way"]], **steps)], self.turns)
+        return result | {"ours": mine, "peer": theirs, "ratio": ratio(theirs, mine), "steps": self.arguments.sampling_steps,
+                         "peak_bytes": [end["peak_bytes"] for end in ends]}
+
     def own_ratios(self, group, dtype):
         """Steps of DoRA and LoKr over LoRA's, all ours."""
         names = [f"{method} {group}" for method in ("lora", "dora", "lokr")]
@@ -212,6 +229,9 @@ def measure_all(bench, result):
     arguments = bench.arguments
     names = [name for name in ROWS if ROWS[name][0] in arguments.rows and (arguments.lycoris or ROWS[name][1] == "peft")]
     for dtype in arguments.dtypes:
+        if arguments.sampling_steps:
+            sampling = result["sampling"][dtype] = bench.sampling(dtype)
+            print(f"  sampling in {dtype}: {unet_report.sampling_line(sampling)}", file=sys.stderr)
         best = {}
         for name in names:
             key = name if not arguments.quick else name.split(" ", 1)[1]
@@ -234,13 +254,14 @@ def main():
     parser.add_argument("--unet", type=Path, help="folder of another UNet as diffusers saves it (default: SD1.5's size, random weights)")
     parser.add_argument("--work", type=Path, help="folder for weights (1.7 GB), adapters and gradients (default: build/bench/<unet>)")
     parser.add_argument("--out", type=Path, default=HERE / "results")
-    parser.add_argument("--rows", nargs="+", default=list(CONFIGS), choices=list(CONFIGS))
+    parser.add_argument("--rows", nargs="*", default=list(CONFIGS), choices=list(CONFIGS))
     parser.add_argument("--dtypes", nargs="+", default=["bfloat16"], choices=list(WAYS))
     parser.add_argument("--side", type=int, default=32, help="height and width of the latents (default 32: 256x256 pixels)")
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--turns", type=int, default=7, help="steps of each program in turn (default 7)")
     parser.add_argument("--quick", action="store_true", help="three turns, one choice of settings a set of layers, no shipped settings")
+    parser.add_argument("--sampling-steps", type=int, default=20, help="of the sampling row; 0: without (default 20)")
     parser.add_argument("--no-lycoris", dest="lycoris", action="store_false")
     parser.add_argument("--no-parity", dest="parity", action="store_false", help="a look while working on speed: nothing is written")
     parser.add_argument("--add", action="store_true", help="put these rows into today's results beside those that are there")
@@ -252,7 +273,7 @@ def main():
     bench.prepare()
     result = {"date": str(datetime.date.today()), "quick": arguments.quick, "threads": arguments.threads, "side": arguments.side,
               "model": model, "batch": arguments.batch,
-              "parity": {}, "tuned": {}, "rows": {}, "own": {}, "profile": {}}
+              "parity": {}, "tuned": {}, "rows": {}, "own": {}, "sampling": {}, "profile": {}}
     if arguments.parity and arguments.only != "profile":
         result["parity"] = bench.known_parity(["float32", *(dtype for dtype in arguments.dtypes if dtype != "float32")])
         if arguments.only == "parity" or not all(parity["passed"] for parity in result["parity"].values()):

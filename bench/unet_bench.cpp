@@ -1,6 +1,6 @@
 // Training steps of a UNet: lowrank_unet_bench JOB.json, for bench/unet.py. Modes: "write" makes the rows' adapters,
 // "parity" writes the gradients of their first step, "profile" says where the time of steps goes, "steps" takes one for each line of
-// standard input and prints its seconds, so that two programs can take turns.
+// standard input and prints its seconds, so that two programs can take turns; "sampling" draws latents in place of such a step.
 #include <ATen/Parallel.h>
 #include <ATen/ops/zeros_like.h>
 #include <chrono>
@@ -11,6 +11,7 @@
 
 #include "lowrank/adapters/attach.h"
 #include "lowrank/base/error.h"
+#include "lowrank/generate/sampling.h"
 #include "lowrank/models/diffusion/pipeline.h"
 #include "lowrank/models/weights.h"
 #include "lowrank/nn/new_weights.h"
@@ -139,6 +140,26 @@ Json take_steps(const Json& job, Row& row) {
           {"trained", row.count()}};
 }
 
+/// Guided DDIM steps from given noise, all of them a line; the latents are written at the end.
+Json draw(const Json& job, const std::shared_ptr<models::UNet2DConditionModel>& unet) {
+  models::Pipeline pipeline;
+  pipeline.unet = unet;
+  pipeline.scheduler = models::pipeline_configs("sd15")["scheduler"];
+  const auto inputs = tensor::load_tensors(job.at("inputs").get<std::string>());
+  const generate::Conditions conditions{{inputs.at("states"), {}}, {inputs.at("negative"), {}}};
+  const auto sampler = generate::sampler_for(pipeline, {.sampler = "ddim", .steps = job.at("sampling_steps")});
+  const std::vector<uint64_t> seeds(static_cast<size_t>(inputs.at("noise").size(0)));
+  at::Tensor latents;
+  for (std::string line; std::getline(std::cin, line);) {
+    const double begin = now();
+    latents = generate::denoise(pipeline, *sampler, conditions, job.at("cfg"), inputs.at("noise"), seeds);
+    std::printf("%.6f\n", now() - begin);
+    std::fflush(stdout);
+  }
+  tensor::save_tensors(job.at("latents").get<std::string>(), {{"latents", latents.contiguous()}}, {});
+  return {{"peak_bytes", tensor::peak_resident_bytes()}};
+}
+
 Json profile(const Json& job, Row& row, int64_t rank) {
   row.step();
   OperatorTimes times(rank);
@@ -156,6 +177,7 @@ Json run(const Json& job) {
   const std::string mode = job.at("mode");
   const auto unet = read_unet(job, tensor::parse_dtype(job.at("dtype").get<std::string>()));
   Json results = Json::array();
+  if (mode == "sampling") results.push_back(draw(job, unet));
   for (const Json& entry : job.at("rows")) {
     Row row(job, entry, *unet, mode == "write");
     if (mode == "write") {
@@ -168,7 +190,8 @@ Json run(const Json& job) {
     } else if (mode == "profile") {
       results.push_back(profile(job, row, entry.at("config").at("rank")));
     } else {
-      check(mode == "steps", ErrorKind::invalid_argument, "bench", "expected mode write, parity, profile or steps, got '{}'", mode);
+      check(mode == "steps", ErrorKind::invalid_argument, "bench", "expected mode write, parity, profile, steps or sampling, got '{}'",
+            mode);
       results.push_back(take_steps(job, row));
     }
   }

@@ -4,7 +4,7 @@ import numpy
 from report import STEP_TARGETS, TITLES, interval, table, verdict
 
 TARGETS = {"lora attention": 1.4, "dora attention": 1.4, "lokr attention": 1.8, "lora wide": 1.4, "dora wide": 3.5, "lokr wide": 8.0}
-MEMORY_TARGET = 0.75
+MEMORY_TARGET, SAMPLING_TARGET = 0.75, 1.2
 GROUPS = {"attention": "attention, rank 16", "wide": "attention, feed-forward and 3×3 convolutions, rank 8"}
 PARTS = ["convolutions", "frozen products", "adapter products", "attention", "norms and activations", "optimiser", "other"]
 
@@ -36,6 +36,12 @@ def speeds(rows):
                       f"{fastest['memory']:.2f}, {verdict(fastest['memory'], MEMORY_TARGET, False)}"])
     return table(["method", "ours s", "peer's fastest s", "its setting", "ratio", "wanted", "as shipped s, ratio", "our peak GiB", "peer's",
                   "ratio"], lines)
+
+
+def sampling_line(row):
+    return (f"{numpy.median(row['ours']):.2f} s against {numpy.median(row['peer']):.2f} s ({row['way']}): {interval(row['ratio'])}, "
+            f"{verdict(row['ratio'][0], SAMPLING_TARGET, True)}; peak {row['peak_bytes'][0] / 2**30:.2f} GiB against "
+            f"{row['peak_bytes'][1] / 2**30:.2f}; latents of two steps in float32 within {row['float32']:.1e}")
 
 
 def own(ratios):
@@ -81,6 +87,8 @@ def markdown(result):
                 text += f"## {words[0].upper()}{words[1:]}, {dtype}\n\n{speeds(rows)}\n"
             if f"{group} {dtype}" in result["own"]:
                 text += own(result["own"][f"{group} {dtype}"]) + "\n"
+    for dtype, row in result["sampling"].items():
+        text += f"## Sampling, {row['steps']} guided DDIM steps, {dtype}\n\n{sampling_line(row)}.\n\n"
     if result["parity"]:
         text += ("## Parity of step 1\n\nRelative distances from the peer's float32; for bfloat16 beside the distance of the peer's own.\n\n"
                  f"{parities(result)}\n")
