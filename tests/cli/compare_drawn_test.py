@@ -4,34 +4,23 @@
 Usage: compare_drawn_test.py <path of the program> <path of lowrank_tiny_pipeline> [unittest arguments]
 """
 import json
-import subprocess
 import sys
-import tempfile
 import unittest
 from pathlib import Path
 
+from support import INVALID, MadeFiles, run_program
+
 PROGRAM, MAKER = sys.argv.pop(1), sys.argv.pop(1)
-INVALID = 2
 SMALL = ("--resolution", 16, "--bucket-min", 8, "--bucket-max", 32, "--bucket-step", 8, "--device", "cpu", "--dtype", "float32", "--rank", 2,
          "--epochs", 2, "--sampler", "ddim", "--steps", 2, "--validation-fraction", 0.2, "--sheet-rows", 2)
 
 
-def run(*arguments, status=0):
-    done = subprocess.run([PROGRAM, *map(str, arguments)], capture_output=True, text=True, timeout=300)
-    assert done.returncode == status, f"{arguments}: status {done.returncode}, expected {status}\n{done.stdout}\n{done.stderr}"
-    return done
+def run(*arguments, **checks):
+    return run_program(PROGRAM, *arguments, **checks)
 
 
-class CompareDrawn(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.folder = tempfile.TemporaryDirectory()
-        cls.tmp = Path(cls.folder.name)
-        subprocess.run([MAKER, cls.tmp], check=True)
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.folder.cleanup()
+class CompareDrawn(MadeFiles):
+    maker = MAKER
 
     def compare(self, out, *arguments, status=0):
         return run("compare", "--model", self.tmp / "model", "--data", self.tmp / "pictures", "--test", self.tmp / "test", "--out",

@@ -9,19 +9,17 @@ import signal
 import struct
 import subprocess
 import sys
-import tempfile
 import unittest
 from pathlib import Path
 
+from support import CANCELLED, FORMAT, INVALID, UNSUPPORTED, MadeFiles, run_program
+
 PROGRAM, MAKER = sys.argv.pop(1), sys.argv.pop(1)
-INVALID, FORMAT, UNSUPPORTED, CANCELLED = 2, 3, 5, 130
 SMALL = ("--resolution", 16, "--bucket-min", 8, "--bucket-max", 32, "--bucket-step", 8, "--device", "cpu", "--dtype", "float32", "--rank", 2)
 
 
-def run(*arguments, status=0):
-    done = subprocess.run([PROGRAM, *map(str, arguments)], capture_output=True, text=True, timeout=300)
-    assert done.returncode == status, f"{arguments}: status {done.returncode}, expected {status}\n{done.stdout}\n{done.stderr}"
-    return done
+def run(*arguments, **checks):
+    return run_program(PROGRAM, *arguments, **checks)
 
 
 def metadata(path):
@@ -35,16 +33,8 @@ def pixels(path):
     return data[data.index(b"IDAT"):]
 
 
-class Diffusion(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.folder = tempfile.TemporaryDirectory()
-        cls.tmp = Path(cls.folder.name)
-        subprocess.run([MAKER, cls.tmp], check=True)
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.folder.cleanup()
+class Diffusion(MadeFiles):
+    maker = MAKER
 
     def train(self, out, *arguments, model="model", status=0):
         return run("train", "--model", self.tmp / model, "--data", self.tmp / "pictures", "--out", self.tmp / out, *SMALL, *arguments,

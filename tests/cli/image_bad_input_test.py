@@ -11,13 +11,12 @@ import signal
 import struct
 import subprocess
 import sys
-import tempfile
 import time
 import unittest
 from pathlib import Path
 
-from support import (CANCELLED, FORMAT, INVALID, IO, SHAPE, UNSUPPORTED, contents, full_disk, noise_png, png, read_safetensors, run_program,
-                     write_safetensors)
+from support import (CANCELLED, FORMAT, INVALID, IO, SHAPE, UNSUPPORTED, MadeFiles, contents, full_disk, noise_png, png, read_safetensors,
+                     run_program, write_safetensors)
 
 GOLDENS = Path(__file__).resolve().parent.parent / "golden"
 PICTURES = GOLDENS / "data" / "pictures"
@@ -31,19 +30,15 @@ BROKEN = {"cut.png": "truncated or damaged", "cut.jpg": "truncated or damaged", 
           "vast.png": "expected at most 100 megapixels, got 30000x30000 = 900 megapixels"}
 
 
-class ImageBadInput(unittest.TestCase):
+class ImageBadInput(MadeFiles):
+    maker = MAKER
+
     @classmethod
     def setUpClass(cls):
-        cls.folder = tempfile.TemporaryDirectory()
-        cls.tmp = Path(cls.folder.name)
-        subprocess.run([MAKER, cls.tmp], check=True)
+        super().setUpClass()
         cls.model = cls.tmp / "model"
         cls.adapter = cls.tmp / "mixed" / "adapter.safetensors"
         cls.train(cls, "--conv-rank", 3, "--target-modules", "to_q,conv1", "--learning-rate", 0.1, out="mixed")
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.folder.cleanup()
 
     def training(self, *more, data="pictures", model="model", resolution=16, out):
         return ["train", "--model", self.tmp / model, "--data", self.tmp / data, *SMALL, "--resolution", resolution, *more, "--out", self.tmp / out]

@@ -5,14 +5,12 @@ Usage: sample_test.py <path of the program> <path of lowrank_tiny_pipeline> [uni
 """
 import json
 import struct
-import subprocess
 import sys
-import tempfile
 import unittest
 import zlib
 from pathlib import Path
 
-from support import FORMAT, INVALID, IO, SHAPE, run_program
+from support import FORMAT, INVALID, IO, SHAPE, MadeFiles, run_program
 
 GOLDENS = Path(__file__).resolve().parent.parent / "golden"
 PROGRAM, MAKER = sys.argv.pop(1), sys.argv.pop(1)
@@ -54,16 +52,8 @@ def pixels(size, raw):
     return b"".join(rows[1:])
 
 
-class Sample(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.folder = tempfile.TemporaryDirectory()
-        cls.tmp = Path(cls.folder.name)
-        subprocess.run([MAKER, cls.tmp], check=True)
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.folder.cleanup()
+class Sample(MadeFiles):
+    maker = MAKER
 
     def sample(self, *more, model="sd15", out, **checks):
         return run("sample", "--model", self.tmp / model, "--prompt", "a photograph", "--steps", 3, "--threads", 1, "--dtype", "float32", *more,

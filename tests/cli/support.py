@@ -5,7 +5,10 @@ import resource
 import signal
 import struct
 import subprocess
+import tempfile
+import unittest
 import zlib
+from pathlib import Path
 
 INVALID, FORMAT, SHAPE, UNSUPPORTED, IO, CANCELLED = 2, 3, 4, 5, 6, 130
 
@@ -18,6 +21,21 @@ def run_program(program, *arguments, status=0, says=(), prepare=None, timeout=60
     for part in [says] if isinstance(says, str) else says:
         assert part in done.stderr, f"{arguments}: expected '{part}' in\n{done.stderr}"
     return done
+
+
+class MadeFiles(unittest.TestCase):
+    """Tests over `tmp`, a folder that the program `maker` filled once for all of them."""
+    maker = None
+
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory()
+        cls.tmp = Path(cls.folder.name)
+        subprocess.run([cls.maker, cls.tmp], check=True)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.folder.cleanup()
 
 
 def full_disk(limit):

@@ -93,4 +93,12 @@ Option& OptionTable::add(std::string name, T& target, std::string help) {
   return insert(std::move(option));
 }
 
+/// The resolved values of options with a declare() of their own beside them.
+template <class Options>
+Json resolved(Options options) {
+  OptionTable table;
+  declare(table, options);
+  return table.resolved();
+}
+
 }  // namespace lowrank

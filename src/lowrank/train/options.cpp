@@ -39,10 +39,7 @@ void declare(OptionTable& table, TrainOptions& options) {
 }
 
 Json numeric_options(const TrainOptions& options) {
-  TrainOptions copy = options;
-  OptionTable table;
-  declare(table, copy);
-  Json result = table.resolved();
+  Json result = resolved(options);
   for (const char* key : {"save-every", "threads", "device", "dtype"}) result.erase(key);
   return result;
 }

@@ -9,6 +9,7 @@
 #include "lowrank/data/images/picture_rows.h"
 #include "lowrank/io/tensor_file.h"
 #include "lowrank/models/image_model.h"
+#include "lowrank/train/description.h"
 
 namespace lowrank::train {
 
@@ -76,23 +77,14 @@ fs::path save_result(const fs::path& out, const fs::path& base_model, const Trai
 }
 
 Json describe(const TrainRequest& request, const Trainee& trainee, const Json& result) {
-  TrainOptions options = request.options;
-  OptionTable table;
-  declare(table, options);
-  Json description = {{"format", 1},
-                      {"method", trainee.method},
-                      {"task", data::to_string(trainee.task)},
-                      {"labels", request.split->labels.names},
-                      {"pooling", trainee.pooling == models::Pooling::cls ? "cls" : "mean"},
-                      {"base_model", request.model.string()},
-                      {"base_fingerprint", model_fingerprint(request.model)},
-                      {"data_hash", request.split->report.hash},
-                      {"data_fingerprint", data_fingerprint(*request.split)},
-                      {"options", table.resolved()},
-                      {"result", result}};
+  Json description =
+      describe_run(request, {trainee.method, request.model, model_fingerprint(request.model), request.split->report.hash}, {}, result);
+  description["task"] = data::to_string(trainee.task);
+  description["labels"] = request.split->labels.names;
+  description["pooling"] = trainee.pooling == models::Pooling::cls ? "cls" : "mean";
+  description["data_fingerprint"] = data_fingerprint(*request.split);
   if (!request.split->train.pictures) description["max_length"] = request.split->report.max_length;
   if (trainee.adapters) description["adapter"] = trainee.adapters->config.to_json();
-  if (!request.record.empty()) description["record"] = request.record;
   return description;
 }
 

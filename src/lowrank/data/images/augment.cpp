@@ -197,10 +197,7 @@ void declare(OptionTable& table, AugmentOptions& options) {
 
 std::string to_text(const AugmentOptions& options) {
   if (!options.any()) return {};
-  AugmentOptions copy = options;
-  OptionTable table;
-  declare(table, copy);
-  return format_json_line(table.resolved());
+  return format_json_line(resolved(options));
 }
 
 void augment(std::span<uint8_t> rgb, Size size, const AugmentOptions& options, uint64_t seed, int64_t epoch, uint64_t item) {

@@ -9,6 +9,7 @@
 #include "lowrank/diffusion/draws.h"
 #include "lowrank/tensor/dtype.h"
 #include "lowrank/tensor/runtime.h"
+#include "lowrank/train/description.h"
 #include "lowrank/train/diffusion/pixels.h"
 #include "lowrank/train/diffusion/tensor_cache.h"
 #include "lowrank/train/diffusion/trainee.h"
@@ -143,10 +144,7 @@ Validation AutoencoderJob::validate(const StopToken* stop, const ProgressSink& p
 }
 
 Json AutoencoderJob::identity() const {
-  AutoencoderOptions options = request_.autoencoder;
-  OptionTable table;
-  declare(table, options);
-  Json identity = table.resolved();
+  Json identity = resolved(request_.autoencoder);
   for (const char* key : {"images", "prior-images", "masks"}) identity.erase(key);
   identity["dtype"] = tensor::dtype_name(vae_->parameters().front().scalar_type());
   identity["method"] = "full";
@@ -156,22 +154,9 @@ Json AutoencoderJob::identity() const {
 }
 
 Json AutoencoderJob::describe(const Json& result) const {
-  TrainOptions training_options = request_.options;
-  AutoencoderOptions options = request_.autoencoder;
-  OptionTable training, own;
-  declare(training, training_options);
-  declare(own, options);
-  Json resolved = training.resolved();
-  resolved.update(own.resolved());
-  Json description = {{"format", 1},
-                      {"kind", "autoencoder"},
-                      {"method", "full"},
-                      {"base_model", request_.model.string()},
-                      {"base_fingerprint", fingerprint_},
-                      {"data_hash", request_.pictures->report.hash},
-                      {"options", resolved},
-                      {"result", result}};
-  if (!request_.record.empty()) description["record"] = request_.record;
+  Json description =
+      describe_run(request_, {"full", request_.model, fingerprint_, request_.pictures->report.hash}, resolved(request_.autoencoder), result);
+  description["kind"] = "autoencoder";
   return description;
 }
 

@@ -9,6 +9,7 @@
 #include "lowrank/base/log.h"
 #include "lowrank/tensor/dtype.h"
 #include "lowrank/tensor/runtime.h"
+#include "lowrank/train/description.h"
 
 namespace lowrank::train {
 
@@ -233,25 +234,12 @@ Json DiffusionJob::identity() const {
 }
 
 Json DiffusionJob::describe(const Json& result) const {
-  TrainOptions options = request_.options;
-  DiffusionTrainOptions diffusion = request_.diffusion;
-  OptionTable training, own;
-  declare(training, options);
-  declare(own, diffusion);
-  Json resolved = training.resolved();
-  resolved.update(own.resolved());
-  Json description = {{"format", 1},
-                      {"kind", "diffusion"},
-                      {"method", trainee_.method},
-                      {"base_model", request_.model.string()},
-                      {"base_fingerprint", trainee_.unet_fingerprint},
-                      {"data_hash", request_.pictures->report.hash},
-                      {"held_out", held_out()},
-                      {"options", resolved},
-                      {"result", result}};
+  Json description = describe_run(request_, {trainee_.method, request_.model, trainee_.unet_fingerprint, request_.pictures->report.hash},
+                                  resolved(request_.diffusion), result);
+  description["kind"] = "diffusion";
+  description["held_out"] = held_out();
   description.update(notes());
   if (!trainee_.adapters.empty()) description["adapter"] = trainee_.adapters.front().second.config.to_json();
-  if (!request_.record.empty()) description["record"] = request_.record;
   return description;
 }
 

@@ -54,9 +54,7 @@ void declare(OptionTable& table, DiffusionTrainOptions& options) {
 
 Json numeric_options(const DiffusionTrainOptions& options) {
   DiffusionTrainOptions copy = options;
-  OptionTable table;
-  declare(table, copy);
-  Json result = table.resolved();
+  Json result = resolved(copy);
   for (const char* key : {"save-as", "cache", "recompute", "images", "prior-images", "validation-images", "masks"}) result.erase(key);
   OptionTable samples;
   declare_samples(samples, copy.samples);
