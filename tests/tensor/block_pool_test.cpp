@@ -36,7 +36,7 @@ TEST_F(BlockPoolTest, FreedBlockServesTheNextOfItsSize) {
 }
 
 TEST_F(BlockPoolTest, SmallTensorsAreTheHeaps) {
-  at::Tensor small = bytes(63 * kKilobyte);
+  at::Tensor small = bytes(7 * kKilobyte);
   small.reset();
   EXPECT_EQ(pooled_bytes(), 0);
 }

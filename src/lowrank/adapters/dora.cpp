@@ -65,7 +65,12 @@ bool RowNorms::State::update(const at::Tensor& now) {
 bool RowNorms::State::update_contents(const at::Tensor& now) {
   if (!now.is_cpu()) return update(now) || at::GradMode::is_enabled();
   if (copy.defined() && at::equal(copy, now)) return false;
-  copy = now.detach().clone();
+  const c10::InferenceMode ordinary(false);
+  const at::NoGradGuard no_grad;
+  if (copy.defined() && copy.sizes() == now.sizes())
+    copy.copy_(now);  // into memory that is there
+  else
+    copy = now.detach().clone();
   return true;
 }
 

@@ -47,10 +47,7 @@ at::Tensor Conv2d::base(const at::Tensor& x, const at::Tensor& bias) const {
 
 at::Tensor Conv2d::project_weight(const at::Tensor& m) const {
   if (weight().is_contiguous()) return Host::project_weight(m);
-  // Channels last: W and M with the taps before the channels.
-  const at::Tensor w = weight().permute({0, 2, 3, 1}).flatten(1),
-                   by_tap = m.unflatten(1, {-1, geometry_.taps()}).transpose(1, 2).flatten(1);
-  return kernels::wide_projection(w, by_tap);
+  return kernels::wide_projection(weight().permute({0, 2, 3, 1}).flatten(1), m, geometry_.taps());  // channels last
 }
 
 void Conv2d::lay_out() {

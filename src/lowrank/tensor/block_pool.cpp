@@ -11,8 +11,8 @@ namespace lowrank::tensor {
 
 namespace {
 
-constexpr size_t kLeast = 64 << 10;
-constexpr size_t kMultiple = 4 << 10;
+constexpr size_t kLeast = 8 << 10;
+constexpr size_t kMultiple = 1 << 10;
 
 struct Block {
   void* data;
