@@ -1,29 +1,47 @@
 #include "lowrank/tensor/block_pool.h"
 
+#include <algorithm>
+#include <array>
+#include <bit>
 #include <c10/core/CPUAllocator.h>
 #include <c10/core/impl/alloc_cpu.h>
-#include <list>
-#include <map>
+#include <deque>
 #include <mutex>
-#include <unordered_map>
+#include <new>
 
 namespace lowrank::tensor {
 
 namespace {
 
-constexpr size_t kLeast = 8 << 10;
-constexpr size_t kMultiple = 1 << 10;
+constexpr size_t kLine = 64;
+constexpr int kSteps = 16;  // sizes from one power of two to the next
 
-struct Block {
-  void* data;
-  size_t size;
+/// A size, rounded up to whole cache lines and by a sixteenth at most, and its number.
+struct SizeClass {
+  explicit SizeClass(size_t least) {
+    const size_t size = std::max(2 * kLine, (least + kLine - 1) / kLine * kLine);
+    const int power = std::bit_width(size - 1) - 1;
+    const size_t step = (size_t{1} << power) / kSteps, steps = (size + step - 1) / step;  // 17 … 32
+    bytes = steps * step;
+    number = static_cast<size_t>(power) * kSteps + steps - kSteps - 1;
+  }
+  size_t bytes, number;
+};
+
+/// In front of a tensor's numbers, on a cache line of its own.
+struct alignas(kLine) Block {
+  SizeClass size;
+  Block *older = nullptr, *newer = nullptr;  // while it is free
+
+  void* data() { return this + 1; }
+  static Block* of(void* data) { return static_cast<Block*>(data) - 1; }
 };
 
 class BlockPool : public at::Allocator {
  public:
   at::DataPtr allocate(size_t size) override {
-    if (size < kLeast) return small_.allocate(size);
-    void* data = taken((size + kMultiple - 1) / kMultiple * kMultiple);
+    if (size == 0) return {nullptr, at::Device(at::kCPU)};
+    void* data = taken(SizeClass(size))->data();
     c10::profiledCPUMemoryReporter().New(data, size);
     return {data, data, &give_back, at::Device(at::kCPU)};
   }
@@ -32,7 +50,7 @@ class BlockPool : public at::Allocator {
 
   void empty() {
     const std::lock_guard lock(mutex_);
-    while (!free_.empty()) release_oldest();
+    while (oldest_ != nullptr) release_oldest();
   }
 
   size_t kept() {
@@ -41,60 +59,49 @@ class BlockPool : public at::Allocator {
   }
 
  private:
-  using Blocks = std::list<Block>;
-
   static void give_back(void* data);
 
-  void* taken(size_t size) {
+  Block* taken(const SizeClass& size) {
     const std::lock_guard lock(mutex_);
-    if (const auto found = by_size_.lower_bound(size); found != by_size_.end() && found->first <= size + size / 8) {
-      const Blocks::iterator block = found->second;
-      void* data = block->data;
-      kept_ -= block->size;
-      used_ += block->size;
-      in_use_[data] = block->size;
-      by_size_.erase(found);
-      free_.erase(block);
-      return data;
+    used_ += size.bytes;
+    std::deque<Block*>& free = free_[size.number];
+    if (!free.empty()) {
+      Block* block = free.back();
+      free.pop_back();
+      unlink(block);
+      return block;
     }
-    while (!free_.empty() && kept_ + size > used_ / 4) release_oldest();
-    void* data = c10::alloc_cpu(size);
-    used_ += size;
-    in_use_[data] = size;
-    return data;
+    while (oldest_ != nullptr && kept_ + size.bytes > used_ / 4) release_oldest();
+    return new (c10::alloc_cpu(sizeof(Block) + size.bytes)) Block{size};
   }
 
-  /// False for a block that is not this pool's.
-  bool put(void* data) {
+  void put(Block* block) {
     const std::lock_guard lock(mutex_);
-    const auto found = in_use_.find(data);
-    if (found == in_use_.end()) return false;
-    const size_t size = found->second;
-    in_use_.erase(found);
-    used_ -= size;
-    kept_ += size;
-    by_size_.emplace(size, free_.insert(free_.end(), {data, size}));
-    return true;
+    used_ -= block->size.bytes;
+    kept_ += block->size.bytes;
+    free_[block->size.number].push_back(block);
+    block->older = newest_;
+    block->newer = nullptr;
+    (newest_ == nullptr ? oldest_ : newest_->newer) = block;
+    newest_ = block;
+  }
+
+  void unlink(Block* block) {
+    kept_ -= block->size.bytes;
+    (block->older == nullptr ? oldest_ : block->older->newer) = block->newer;
+    (block->newer == nullptr ? newest_ : block->newer->older) = block->older;
   }
 
   void release_oldest() {
-    const Block oldest = free_.front();
-    const auto [first, last] = by_size_.equal_range(oldest.size);
-    for (auto at = first; at != last; ++at) {
-      if (at->second != free_.begin()) continue;
-      by_size_.erase(at);
-      break;
-    }
-    free_.pop_front();
-    kept_ -= oldest.size;
-    c10::free_cpu(oldest.data);
+    Block* block = oldest_;
+    free_[block->size.number].pop_front();  // of one size the oldest lies in front
+    unlink(block);
+    c10::free_cpu(block);
   }
 
-  at::Allocator& small_ = *c10::GetDefaultCPUAllocator();
   std::mutex mutex_;
-  Blocks free_;  // the first to be freed first
-  std::multimap<size_t, Blocks::iterator> by_size_;
-  std::unordered_map<void*, size_t> in_use_;
+  std::array<std::deque<Block*>, size_t{64} * kSteps> free_;  // by size
+  Block *oldest_ = nullptr, *newest_ = nullptr;
   size_t used_ = 0, kept_ = 0;
 };
 
@@ -107,7 +114,7 @@ BlockPool& pool() {
 void BlockPool::give_back(void* data) {
   if (data == nullptr) return;
   c10::profiledCPUMemoryReporter().Delete(data);
-  if (!pool().put(data)) c10::free_cpu(data);
+  pool().put(Block::of(data));
 }
 
 }  // namespace
