@@ -121,6 +121,21 @@ void SplitFactor::split_run(int64_t count, const float* from, int64_t step, at::
 
 }  // namespace
 
+at::Tensor split_by_taps(const at::Tensor& A, int64_t taps, int64_t rows) {
+  const int64_t rank = A.size(0), n = A.size(1) / taps;
+  const at::Tensor a = A.detach().contiguous(), parts = at::empty({taps, rows, n}, a.options().dtype(at::kBFloat16));
+  const float* from = a.const_data_ptr<float>();
+  auto* to = parts.mutable_data_ptr<at::BFloat16>();
+  tensor::parallel_for(0, taps, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t tap = begin; tap < end; ++tap) {
+      at::BFloat16* here = to + tap * rows * n;
+      for (int64_t r = 0; r < rank; ++r) splitted(n, from + r * n * taps + tap, taps, here + r * n, rank * n);
+      std::fill(here + 3 * rank * n, here + rows * n, at::BFloat16(0.0F));
+    }
+  });
+  return parts;
+}
+
 at::Tensor wide_projection(const at::Tensor& weight, const at::Tensor& A, int64_t taps) {
   const bool split =
       weight.is_cpu() && weight.scalar_type() == at::kBFloat16 && A.scalar_type() == at::kFloat && has_tiles() && weight.size(1) % 2 == 0;
