@@ -1,12 +1,15 @@
 #include "lowrank/adapters/dora.h"
 
 #include <ATen/ops/isfinite.h>
+#include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include "law_case.h"
 #include "support/expect_close.h"
 #include "support/tolerance.h"
+
+#include "lowrank/nn/conv2d.h"
 
 namespace lowrank::test {
 
@@ -79,6 +82,36 @@ TEST(DoraNorm, IsComputedOnceForEachStateOfTheParameters) {
   EXPECT_EQ(adapter->norms().computations(), 2);
   const at::Tensor m = adapter->named_parameters()["lora_magnitude_vector"];
   EXPECT_TRUE(close(m / adapter->low_rank(*host)->gain, dense_norms(*host, A, B, 1.5), tolerance(at::kFloat)));
+}
+
+// On a matrix unit the convolution finds W·Aᵀ on its way; elsewhere it is asked for it.
+TEST(DoraNorm, OfAConvolutionIsFoundWhileItRuns) {
+  nn::Conv2d host({.in = 64, .out = 32, .kernel = {3, 3}, .padding = {1, 1}});
+  host.set_weight(fixed({32, 64, 3, 3}, 3, 0.1, at::kBFloat16));
+  host.set_bias(fixed({32}, 4, 1, at::kBFloat16));
+  host.lay_out();
+  const Configured options(dora());
+  const auto adapter = make_dora(options, host);
+  const auto [A, B] = factors_of(*adapter);
+  host.attach("a", adapter);
+  const at::Tensor x = fixed({1, 64, 6, 5}, 7, 1, at::kBFloat16), m = adapter->named_parameters()["lora_magnitude_vector"];
+  const auto norms = [&, &a = A, &b = B] {
+    return m.detach().to(at::kDouble) / adapter->low_rank(host)->gain.detach().to(at::kDouble) /
+           dense_norms(host, a.flatten(1), b.flatten(1), 1.5);
+  };
+  const at::Tensor one = at::ones({32}, at::kDouble);
+  host.forward(x).sum().backward();
+  const at::Tensor known = host.forward(x);
+  EXPECT_EQ(adapter->norms().computations(), 1);
+  EXPECT_TRUE(close(norms(), one, tolerance(at::kFloat)));
+  const at::NoGradGuard no_grad;
+  at::Tensor(A).mul_(-0.5);
+  EXPECT_FALSE(at::equal(host.forward(x), known));
+  EXPECT_EQ(adapter->norms().computations(), 2);
+  EXPECT_TRUE(close(norms(), one, tolerance(at::kFloat)));
+  at::Tensor(A).mul_(-2);
+  EXPECT_TRUE(at::equal(host.forward(x), known));
+  EXPECT_EQ(adapter->norms().computations(), 3);
 }
 
 TEST(DoraNorm, SeesUpdatesOfTheFlatBufferBehindItsParameters) {

@@ -34,7 +34,9 @@ struct Unfused : Layer {
   using Layer::Layer;
 
  protected:
-  std::optional<at::Tensor> fused(const at::Tensor& /*x*/, const nn::LowRankForm& /*form*/) const override { return std::nullopt; }
+  std::optional<at::Tensor> fused(const at::Tensor& /*x*/, const nn::LowRankForm& /*form*/, const at::Tensor& /*product*/) const override {
+    return std::nullopt;
+  }
 };
 
 template <class Layer, class... Arguments>

@@ -70,6 +70,22 @@ TEST_P(FrozenConv2d, WithAnAdapterGivesEveryGradient) {
   }
 }
 
+TEST_P(FrozenConv2d, ProjectsTheWeightOnTheWay) {
+  const ConvGeometry& c = GetParam();
+  for (const auto& [side, rank] : {std::array<int64_t, 2>{4, 2}, {18, 8}, {18, 16}}) {
+    const at::Tensor x = narrow({1, 96, side, side}), weight = laid_out(narrow({160, 96, c.kernel[0], c.kernel[1]})).mul_(0.05);
+    if (!has_unit_conv2d(x, weight, c)) GTEST_SKIP() << "not on the matrix unit";
+    const at::Tensor A = at::randn({rank, 96 * c.taps()}), B = at::randn({160, rank}), gain = at::randn({160}), bias = narrow({160});
+    const auto [y, projected] = unit_conv2d_and_projection(x, weight, A, c);
+    EXPECT_TRUE(at::equal(y, unit_conv2d(x, weight, {}, c)));
+    const at::Tensor wanted = at::mm(weight.contiguous().flatten(1).to(at::kDouble), A.to(at::kDouble).t());
+    EXPECT_EQ(projected.scalar_type(), at::kFloat);
+    EXPECT_LT(distance(projected, wanted), 3e-7) << side << " " << rank;
+    const at::Tensor plain = lowrank_conv2d(x, weight, bias, c, A, B, 0.7, gain);
+    EXPECT_TRUE(at::equal(lowrank_conv2d(x, weight, bias, c, A, B, 0.7, gain, {}, y), plain));
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Geometries, FrozenConv2d, testing::Values(kSame, kWide, kStrided, kPointwise));
 
 TEST(FrozenConv2dLayout, KeepsTheValues) {

@@ -11,7 +11,9 @@ TEST(AdaptedRowSquares, EqualTheDenseMatrixs) {
   at::manual_seed(5);
   for (const auto dtype : {at::kDouble, at::kFloat, at::kHalf}) {  // float16 has no kernel of its own
     for (const int64_t rank : {1, 5, 16}) {
-      const at::Tensor W = at::randn({19, 33}, at::kDouble), A = at::randn({rank, 33}).to(dtype), B = at::randn({19, rank}).to(dtype);
+      const int64_t rows = rank == 5 ? 300 : 19, width = rank == 5 ? 4500 : 33;  // more than one thread's, too
+      const at::Tensor W = at::randn({rows, width}, at::kDouble), A = at::randn({rank, width}).to(dtype),
+                       B = at::randn({rows, rank}).to(dtype);
       const at::Tensor a = A.to(at::kDouble), projected = W.mm(a.t()).to(dtype), squares = W.square().sum(1);
       const at::Tensor got = adapted_row_squares(projected, A, B, 0.7, squares),
                        wanted = (W + 0.7 * B.to(at::kDouble).mm(a)).square().sum(1);

@@ -48,6 +48,11 @@ TEST_F(Tiles, ProductsOfAnyWidthAddUpInFloat32) {
 TEST_F(Tiles, ANarrowWeightIsProjectedToFloat32sLastDigit) {
   const at::Tensor weight = narrow({96, 130}), A = at::randn({5, 130});
   EXPECT_LT(distance(wide_projection(weight, A), at::mm(weight.to(at::kDouble), A.to(at::kDouble).t())), 3e-7);
+  const at::Tensor kernels = narrow({67, 130, 3, 3}), down = at::randn({13, 130 * 9});  // several pieces of depth, three panels
+  const at::Tensor wanted = at::mm(kernels.flatten(1).to(at::kDouble), down.to(at::kDouble).t());
+  EXPECT_LT(distance(wide_projection(kernels.permute({0, 2, 3, 1}).flatten(1), down, 9), wanted), 3e-7);
+  const at::Tensor wide = kernels.to(at::kDouble), plain = wide_projection(wide.permute({0, 2, 3, 1}).flatten(1), down.to(at::kDouble), 9);
+  EXPECT_LT(distance(plain, wanted), 1e-12);
 }
 
 TEST_F(Tiles, AnUpdateIsAppliedWithOneRounding) {

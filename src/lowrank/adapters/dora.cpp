@@ -52,20 +52,39 @@ void DoraOptions::declare(OptionTable& table) {
       .choices({"detached", "full"});
 }
 
+namespace {
+
+uint32_t version_of(const at::Tensor& t) { return t.is_inference() ? 0 : static_cast<uint32_t>(t._version()); }
+
+}  // namespace
+
+bool RowNorms::State::is(const at::Tensor& now) const {
+  return tensor.defined() && tensor.is_alias_of(now) && tensor.storage_offset() == now.storage_offset() && tensor.sizes() == now.sizes() &&
+         version == version_of(now);
+}
+
 bool RowNorms::State::update(const at::Tensor& now) {
-  const auto current = now.is_inference() ? 0 : static_cast<uint32_t>(now._version());
-  const bool same =
-      tensor.defined() && tensor.is_alias_of(now) && tensor.storage_offset() == now.storage_offset() && tensor.sizes() == now.sizes();
-  if (same && version == current) return false;
+  if (is(now)) return false;
   tensor = now;
-  version = current;
+  version = version_of(now);
   return true;
+}
+
+bool RowNorms::State::has_contents(const at::Tensor& now) const { return copy.defined() && at::equal(copy, now); }
+
+bool RowNorms::are_of(const nn::Host& host, const at::Tensor& A, const at::Tensor& B) const {
+  return weight_.is(host.weight()) && a_.has_contents(A) && b_.has_contents(B);
 }
 
 bool RowNorms::State::update_contents(const at::Tensor& now) {
   if (!now.is_cpu()) return update(now) || at::GradMode::is_enabled();
-  if (copy.defined() && at::equal(copy, now)) return false;
-  copy = now.detach().clone();
+  if (has_contents(now)) return false;
+  const c10::InferenceMode ordinary(false);
+  const at::NoGradGuard no_grad;
+  if (copy.defined() && copy.sizes() == now.sizes())
+    copy.copy_(now);  // into memory that is there
+  else
+    copy = now.detach().clone();
   return true;
 }
 
@@ -119,6 +138,12 @@ at::Tensor DoraAdapter::apply_to_weight(const at::Tensor& w) const {
 std::optional<nn::LowRankForm> DoraAdapter::low_rank(const nn::Host& host) const {
   if (multiplier() != 1.0) return std::nullopt;
   return nn::LowRankForm{.A = A(), .B = B(), .scale = scale(), .gain = gain(host), .mix = {}};
+}
+
+at::Tensor DoraAdapter::due_projection(const nn::Host& host) const {
+  const at::Tensor a = A();
+  const bool due = multiplier() == 1.0 && a.is_cpu() && a.is_alias_of(parameters_["lora_A"]) && !norms_.are_of(host, a, B());
+  return due ? a : at::Tensor();
 }
 
 at::Tensor DoraAdapter::forward(const at::Tensor& x, const at::Tensor& y0, const nn::Host& host, const nn::DropoutSource& source) {

@@ -23,6 +23,8 @@ class RowNorms {
   /// ‖W + s·B·A‖ by rows [O], in A's dtype. With `with_gradient` it is differentiable in A and B at the price of two skinny
   /// products: with λ = dn/n, dB = λ ⊙ (s·U + s²·B·G) and dA = s·(λ⊙B)ᵀ·W + s²·Bᵀ·diag(λ)·B·A.
   at::Tensor of(const nn::Host& host, const at::Tensor& A, const at::Tensor& B, double scale, bool with_gradient);
+  /// Whether of() has the norms of this state already.
+  bool are_of(const nn::Host& host, const at::Tensor& A, const at::Tensor& B) const;
   /// What of() last computed, without a gradient and with 1 in place of 0: what the magnitude is divided by.
   const at::Tensor& divisors() const { return divisors_; }
   /// How often the norm was computed so far.
@@ -32,8 +34,10 @@ class RowNorms {
   struct State {
     at::Tensor tensor, copy;
     uint32_t version = 0;
-    bool update(const at::Tensor& now);           // true when it was another
-    bool update_contents(const at::Tensor& now);  // the same for a parameter
+    bool is(const at::Tensor& now) const;
+    bool has_contents(const at::Tensor& now) const;  // the same for a parameter
+    bool update(const at::Tensor& now);              // true when it was another
+    bool update_contents(const at::Tensor& now);
   };
   void compute(const nn::Host& host, const at::Tensor& A, const at::Tensor& B, double scale);
 
@@ -51,6 +55,7 @@ class DoraAdapter : public LoraAdapter {
 
   at::Tensor apply_to_weight(const at::Tensor& w) const override;
   std::optional<nn::LowRankForm> low_rank(const nn::Host& host) const override;
+  at::Tensor due_projection(const nn::Host& host) const override;
   /// y0 + (g−1)⊙W·x̃ + g⊙s·B·A·x̃ with g = m/‖W + s·B·A‖; x̃ is x with dropout, as in PEFT.
   at::Tensor forward(const at::Tensor& x, const at::Tensor& y0, const nn::Host& host, const nn::DropoutSource& dropout) override;
   bool is_additive() const override { return false; }

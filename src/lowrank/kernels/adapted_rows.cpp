@@ -15,6 +15,8 @@ namespace lowrank::kernels {
 namespace {
 
 constexpr int64_t kTileRows = 16, kTileDepth = 32, kMostRows = 192;  // the last of a block
+constexpr int64_t kMostGroup = 128, kMostPiece = 1536;  // columns and rows of Q that are packed at a time, for the second-level cache
+constexpr int64_t kLeastPart = 512;                     // rows that are worth packing Q for again
 
 int64_t padded(int64_t count, int64_t multiple) { return (count + multiple - 1) / multiple * multiple; }
 
@@ -48,35 +50,47 @@ bool has_adapted_rows(const LowRankUpdate& update, const at::Tensor& rows) {
          update.B.size(0) % 2 == 0;
 }
 
-AdaptedFactors::AdaptedFactors(int64_t depth, int64_t blocks, int64_t width, int64_t rank)
-    : depth_(depth), blocks_(blocks), width_(width), rank_depth_(padded(rank, kTileDepth)), narrow_(packed_size(rank_depth_, width)) {}
+AdaptedFactors::AdaptedFactors(const at::Tensor& weight, bool turned, int64_t blocks, int64_t width, int64_t rank)
+    : weight_(weight.const_data_ptr<at::BFloat16>()),
+      turned_(turned),
+      depth_(weight.size(turned ? 1 : 0)),
+      blocks_(blocks),
+      width_(width),
+      rank_depth_(padded(rank, kTileDepth)),
+      narrow_(packed_size(rank_depth_, width)) {
+  keep(weight);
+}
+
+void AdaptedFactors::pack(int64_t b, int64_t first, int64_t count, int64_t k, int64_t depth, at::BFloat16* packed) const {
+  const int64_t column = b * width_ + first;
+  if (turned_)
+    pack_turned_tiles(depth, count, weight_ + column * depth_ + k, depth_, packed);
+  else
+    pack_tiles(depth, count, weight_ + k * blocks_ * width_ + column, blocks_ * width_, packed);
+}
+
+void AdaptedFactors::keep(const at::Tensor& weight) {
+  const int64_t block = packed_size(depth_, width_);
+  frozen_ = packed_weight(weight, {turned_, blocks_}, blocks_ * block, [&](at::BFloat16* packed) {
+    for_each_panel(blocks_, width_,
+                   [&](int64_t b, int64_t first, int64_t count) { pack(b, first, count, 0, depth_, packed + b * block + first * depth_); });
+  });
+}
 
 AdaptedFactors AdaptedFactors::of_output(const at::Tensor& weight, const LowRankUpdate& update) {
-  AdaptedFactors factors(weight.size(1), update.out_blocks(), update.B.size(0), update.rank());
-  const auto* w = weight.const_data_ptr<at::BFloat16>();
-  const int64_t depth = factors.depth_, width = factors.width_, block = packed_size(depth, width);
-  factors.frozen_ = packed_weight(weight, {/*turned=*/true, factors.blocks_}, factors.blocks_ * block, [&](at::BFloat16* packed) {
-    for_each_panel(factors.blocks_, width, [&](int64_t b, int64_t first, int64_t count) {
-      pack_turned_tiles(depth, count, w + (b * width + first) * depth, depth, packed + b * block + first * depth);
-    });
-  });
+  AdaptedFactors factors(weight, /*turned=*/true, update.out_blocks(), update.B.size(0), update.rank());
   const at::Tensor b = as_floats(update.B);
-  Buffer<at::BFloat16> rounded(width * factors.rank_depth_);
-  round_rows(width, update.rank(), floats(b), update.rank(), static_cast<float>(update.scale), nullptr, rounded.get(), factors.rank_depth_);
-  pack_turned_tiles(factors.rank_depth_, width, rounded.get(), factors.rank_depth_, factors.narrow_.get());
+  Buffer<at::BFloat16> rounded(factors.width_ * factors.rank_depth_);
+  round_rows(factors.width_, update.rank(), floats(b), update.rank(), static_cast<float>(update.scale), nullptr, rounded.get(),
+             factors.rank_depth_);
+  pack_turned_tiles(factors.rank_depth_, factors.width_, rounded.get(), factors.rank_depth_, factors.narrow_.get());
   return factors;
 }
 
 AdaptedFactors AdaptedFactors::of_input_gradient(const at::Tensor& weight, const LowRankUpdate& update) {
-  AdaptedFactors factors(weight.size(0), update.in_blocks(), update.A.size(1), update.rank());
-  const auto* w = weight.const_data_ptr<at::BFloat16>();
+  AdaptedFactors factors(weight, /*turned=*/false, update.in_blocks(), update.A.size(1), update.rank());
   const at::Tensor a = as_floats(update.A);
-  const int64_t depth = factors.depth_, width = factors.width_, stride = weight.size(1), block = packed_size(depth, width);
-  factors.frozen_ = packed_weight(weight, {/*turned=*/false, factors.blocks_}, factors.blocks_ * block, [&](at::BFloat16* packed) {
-    for_each_panel(factors.blocks_, width, [&](int64_t b, int64_t first, int64_t count) {
-      pack_tiles(depth, count, w + b * width + first, stride, packed + b * block + first * depth);
-    });
-  });
+  const int64_t width = factors.width_;
   Buffer<at::BFloat16> rounded(factors.rank_depth_ * width);
   round_rows(update.rank(), width, floats(a), width, 1, nullptr, rounded.get(), width);
   std::fill(rounded.get() + update.rank() * width, rounded.get() + factors.rank_depth_ * width, at::BFloat16(0.0F));
@@ -99,6 +113,34 @@ void AdaptedFactors::multiply(int64_t rows, const at::BFloat16* x, const at::BFl
   }
 }
 
+void AdaptedFactors::multiply_all(int64_t rows, const at::BFloat16* x, const at::BFloat16* h, const float* gain, const float* bias,
+                                  at::BFloat16* to) const {
+  const int64_t groups = (width_ + kMostGroup - 1) / kMostGroup, group = padded((width_ + groups - 1) / groups, kTilePanel),
+                parts = rows >= kLeastPart ? 2 : 1, stride = blocks_ * width_;
+  tensor::parallel_for(0, blocks_ * groups * parts, 1, [&](int64_t begin, int64_t end) {
+    thread_local Buffer<at::BFloat16> packed;
+    thread_local Buffer<float> sums;
+    const TileScope scope;
+    for (int64_t item = begin; item < end; ++item) {
+      const int64_t part = item % parts, b = item / parts / groups, first = item / parts % groups * group,
+                    count = std::min(group, width_ - first), column = b * width_ + first, row = padded(rows * part / parts, kTileRows),
+                    height = (part + 1 < parts ? padded(rows * (part + 1) / parts, kTileRows) : rows) - row;
+      if (count <= 0) continue;
+      float* c = sums.at_least(height * group);
+      for (int64_t k = 0; k < depth_; k += kMostPiece) {
+        const int64_t depth = std::min(kMostPiece, depth_ - k);
+        at::BFloat16* q = packed.at_least(packed_size(depth, count));
+        pack(b, first, count, k, depth, q);
+        tile_product(height, count, depth, x + row * depth_ + k, depth_, q, c, group, /*add=*/k > 0);
+      }
+      tile_product(height, count, rank_depth_, h + (row * blocks_ + b) * rank_depth_, blocks_ * rank_depth_,
+                   narrow_.get() + first * rank_depth_, c, group, /*add=*/true);
+      write_sums(height, count, c, group, gain ? gain + column : nullptr, bias ? bias + column : nullptr, to + row * stride + column,
+                 stride);
+    }
+  });
+}
+
 at::Tensor adapted_rows(const at::Tensor& x, const at::Tensor& weight, const LowRankUpdate& update, const at::Tensor& bias) {
   const int64_t rows = x.size(0), in = x.size(1), out = weight.size(0), l = update.out_blocks(), m = update.in_blocks(),
                 n = update.A.size(1), rank = update.rank(), columns = padded(rank, kTileRows);
@@ -112,11 +154,13 @@ at::Tensor adapted_rows(const at::Tensor& x, const at::Tensor& weight, const Low
   auto* output = y.mutable_data_ptr<at::BFloat16>();
   // Rows' results do not depend on how they are divided.
   const int64_t share = (rows + at::get_num_threads() - 1) / at::get_num_threads(), parts = (share + kMostRows - 1) / kMostRows,
-                block = padded((share + parts - 1) / parts, kTileRows);
+                block = padded((share + parts - 1) / parts, kTileRows), depth = factors.rank_depth();
+  const bool kept = factors.is_kept();
+  const Buffer<at::BFloat16> all(kept ? 0 : rows * l * depth);
   tensor::parallel_for(0, (rows + block - 1) / block, 1, [&](int64_t begin, int64_t end) {
     Scratch scratch;
     for (int64_t first = begin * block; first < std::min(rows, end * block); first += block) {
-      const int64_t count = std::min(block, rows - first), depth = factors.rank_depth();
+      const int64_t count = std::min(block, rows - first);
       float* h = scratch.h.at_least(count * m * columns);
       tile_product(count * m, columns, n, input + first * in, n, packed_a.get(), h, columns, /*add=*/false);
       if (mix.defined()) {
@@ -124,11 +168,12 @@ at::Tensor adapted_rows(const at::Tensor& x, const at::Tensor& weight, const Low
         mix_rows(count, l, m, columns, floats(mix), m, 1, h, mixed);
         h = mixed;
       }
-      at::BFloat16* rounded = scratch.rounded.at_least(count * l * depth);
+      at::BFloat16* rounded = kept ? scratch.rounded.at_least(count * l * depth) : all.get() + first * l * depth;
       round_rows(count * l, columns, h, columns, 1, nullptr, rounded, depth);
-      factors.multiply(count, input + first * in, rounded, floats(gain), floats(added), output + first * out, scratch.sums);
+      if (kept) factors.multiply(count, input + first * in, rounded, floats(gain), floats(added), output + first * out, scratch.sums);
     }
   });
+  if (!kept) factors.multiply_all(rows, input, all.get(), floats(gain), floats(added), output);
   return y;
 }
 

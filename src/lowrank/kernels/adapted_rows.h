@@ -28,14 +28,26 @@ class AdaptedFactors {
 
   /// Numbers of one row of h in multiply(): the rank, rounded up.
   int64_t rank_depth() const { return rank_depth_; }
+  /// Whether Q is packed and kept, so that blocks of rows can be multiplied one by one; or else its columns are packed, some at a time, for
+  /// all rows at once.
+  bool is_kept() const { return frozen_ != nullptr; }
   /// to [rows, blocks·width] = gain ⊙ (x·Q + h·S by blocks) + bias; x [rows, depth], h [rows·blocks, rank_depth] whose last columns are
-  /// zero; gain and bias may be null. Single-threaded, in a TileScope.
+  /// zero; gain and bias may be null. Single-threaded, in a TileScope; where Q is kept.
   void multiply(int64_t rows, const at::BFloat16* x, const at::BFloat16* h, const float* gain, const float* bias, at::BFloat16* to,
                 Buffer<float>& sums) const;
+  /// The same on all threads, kept or not.
+  void multiply_all(int64_t rows, const at::BFloat16* x, const at::BFloat16* h, const float* gain, const float* bias,
+                    at::BFloat16* to) const;
 
  private:
-  AdaptedFactors(int64_t depth, int64_t blocks, int64_t width, int64_t rank);
+  AdaptedFactors(const at::Tensor& weight, bool turned, int64_t blocks, int64_t width, int64_t rank);
 
+  /// Rows k … k + depth of Q's columns first … first + count in block b.
+  void pack(int64_t b, int64_t first, int64_t count, int64_t k, int64_t depth, at::BFloat16* packed) const;
+  void keep(const at::Tensor& weight);
+
+  const at::BFloat16* weight_;
+  bool turned_;  // Q = Wᵀ
   int64_t depth_, blocks_, width_, rank_depth_;
   std::shared_ptr<const Buffer<at::BFloat16>> frozen_;
   Buffer<at::BFloat16> narrow_;

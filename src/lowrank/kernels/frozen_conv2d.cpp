@@ -11,6 +11,7 @@
 #include "lowrank/kernels/bfloat16.h"
 #include "lowrank/kernels/buffer.h"
 #include "lowrank/kernels/matrix_unit.h"
+#include "lowrank/kernels/rank_projection.h"
 #include "lowrank/tensor/parallel.h"
 
 namespace lowrank::kernels {
@@ -81,6 +82,10 @@ struct Work {
   const Number* rows;
   const float* bias;  // [width]
   Number* y;
+  /// More left factors, of which a row stands for no pixel: [taps, more_rows, depth]; their sums [width, more_rows]. Null for none.
+  const Number* more = nullptr;
+  int64_t more_rows = 0;
+  float* more_sums = nullptr;
 
   int64_t width() const { return transposed ? weight.columns : weight.rows; }
   int64_t depth() const { return transposed ? weight.rows : weight.columns; }
@@ -104,10 +109,19 @@ struct Work {
 /// Memory of one thread that lives from call to call: fresh pages would cost more than what is computed in them.
 struct Scratch {
   Buffer<Number> packed;
-  Buffer<float> sums;
+  Buffer<float> sums, more;
 };
 
+/// [rows, kUnitPanel] as [columns, rows].
+void turn_sums(int64_t rows, int64_t columns, const float* sums, float* to) {
+  for (int64_t j = 0; j < columns; ++j) {
+    for (int64_t r = 0; r < rows; ++r) *to++ = sums[r * kUnitPanel + j];
+  }
+}
+
 void run(const Work& w) {
+  std::vector<int64_t> more_offsets;
+  for (int64_t tap = 0; tap < w.weight.taps; ++tap) more_offsets.push_back(tap * w.more_rows);
   const int64_t tiles = (w.span() + kTileRows - 1) / kTileRows, panels = (w.width() + kUnitPanel - 1) / kUnitPanel, taps = w.weight.taps,
                 depth = w.depth(), pieces = std::max<int64_t>(1, (taps * depth * kUnitPanel + kPieceNumbers - 1) / kPieceNumbers),
                 piece = rounded_up((depth + pieces - 1) / pieces, 32), parts = tiles * kTileRows >= kLeastRows ? 2 : 1;
@@ -118,6 +132,8 @@ void run(const Work& w) {
       const int64_t part = item % parts, column = item / parts * kUnitPanel, columns = std::min(kUnitPanel, w.width() - column),
                     first = tiles * part / parts * kTileRows, count = tiles * (part + 1) / parts * kTileRows - first;
       float* sums = scratch.sums.at_least(count * kUnitPanel);
+      const bool more = w.more != nullptr && part == 0;
+      float* more_sums = scratch.more.at_least(more ? w.more_rows * kUnitPanel : 0);
       for (int64_t k = 0; k < depth; k += piece) {
         const int64_t numbers = std::min(piece, depth - k);
         Number* packed = scratch.packed.at_least(taps * numbers * kUnitPanel);
@@ -126,14 +142,17 @@ void run(const Work& w) {
         else
           w.weight.pack_rows(column, columns, k, numbers, packed);
         add_unit_products(count, columns, numbers, w.rows + first * depth + k, depth, w.offsets, packed, sums, /*add=*/k > 0);
+        if (more) add_unit_products(w.more_rows, columns, numbers, w.more + k, depth, more_offsets, packed, more_sums, /*add=*/k > 0);
       }
+      if (more) turn_sums(w.more_rows, columns, more_sums, w.more_sums + column * w.more_rows);
       w.finish(first, count, column, columns, sums);
     }
   });
 }
 
+/// `more` [taps, rows, depth] with its sums [width, rows], or undefined.
 at::Tensor product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, const ConvGeometry& c, bool transposed,
-                   std::array<int64_t, 2> out) {
+                   std::array<int64_t, 2> out, const at::Tensor& more = {}, const at::Tensor& more_sums = {}) {
   std::array<int64_t, 2> border = c.padding;
   if (transposed) border = {c.kernel[0] - 1 - c.padding[0], c.kernel[1] - 1 - c.padding[1]};
   const Frame frame = frame_of(x, border);
@@ -154,6 +173,11 @@ at::Tensor product(const at::Tensor& x, const at::Tensor& weight, const at::Tens
             .rows = nullptr,
             .bias = added.const_data_ptr<float>(),
             .y = y.mutable_data_ptr<Number>()};
+  if (more.defined()) {
+    work.more = more.const_data_ptr<Number>();
+    work.more_rows = more.size(1);
+    work.more_sums = more_sums.mutable_data_ptr<float>();
+  }
   const bool as_it_is = c.taps() == 1 && border[0] == 0 && border[1] == 0 && work.span() % kTileRows == 0;
   const at::Tensor rows = as_it_is ? x.contiguous(kLast) : framed(x, frame, work.offsets.front() + work.offsets.back() + kTileRows);
   work.rows = rows.const_data_ptr<Number>();
@@ -196,6 +220,14 @@ bool has_unit_conv2d(const at::Tensor& x, const at::Tensor& weight, const ConvGe
 
 at::Tensor unit_conv2d(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, const ConvGeometry& c) {
   return product(x, weight, bias, c, /*transposed=*/false, c.output(x.sizes().slice(2)));
+}
+
+ProductAndProjection unit_conv2d_and_projection(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& A, const ConvGeometry& c) {
+  const int64_t rank = A.size(0), rows = rounded_up(3 * rank, kTileRows);
+  const at::Tensor sums = at::empty({weight.size(0), rows}, A.options());
+  const at::Tensor y =
+      product(x.detach(), weight, {}, c, /*transposed=*/false, c.output(x.sizes().slice(2)), split_by_taps(A, c.taps(), rows), sums);
+  return {y, sums.slice(1, 0, 3 * rank).unflatten(1, {3, rank}).sum(1)};
 }
 
 at::Tensor unit_conv2d_input_gradient(const at::Tensor& dy, const at::Tensor& weight, const ConvGeometry& c, std::array<int64_t, 2> input) {

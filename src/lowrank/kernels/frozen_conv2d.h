@@ -22,6 +22,13 @@ bool has_unit_conv2d(const at::Tensor& x, const at::Tensor& weight, const ConvGe
 /// Not differentiable.
 at::Tensor unit_conv2d(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, const ConvGeometry& geometry);
 
+/// The same without a bias, and W·Aᵀ [O, R] as wide_projection() gives it for A [R, I·taps] float32, while W is at hand for the other.
+struct ProductAndProjection {
+  at::Tensor y, projected;
+};
+ProductAndProjection unit_conv2d_and_projection(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& A,
+                                                const ConvGeometry& geometry);
+
 /// The same for rows: x [N, I] and W [O, I] → [N, O]; and dy [N, O] → [N, I].
 at::Tensor unit_rows(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
 at::Tensor unit_rows_input_gradient(const at::Tensor& dy, const at::Tensor& weight);

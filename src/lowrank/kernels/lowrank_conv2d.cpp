@@ -126,9 +126,10 @@ struct LowRankConv2d : torch::autograd::Function<LowRankConv2d> {
 }  // namespace
 
 at::Tensor lowrank_conv2d(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, const ConvGeometry& geometry,
-                          const at::Tensor& A, const at::Tensor& B, double scale, const at::Tensor& gain, const at::Tensor& mix) {
+                          const at::Tensor& A, const at::Tensor& B, double scale, const at::Tensor& gain, const at::Tensor& mix,
+                          const at::Tensor& frozen) {
   const LowRankUpdate update{A, B, gain, mix, scale};
-  if (has_rows_conv2d(x, update, geometry)) return rows_conv2d(x, weight, bias, geometry, update);
+  if (has_rows_conv2d(x, update, geometry)) return rows_conv2d(x, weight, bias, geometry, update, frozen);
   const auto maybe = [](const at::Tensor& t) { return t.defined() ? std::optional(t) : std::nullopt; };
   return LowRankConv2d::apply(x, A, B, weight, scale, numbers_of(geometry), maybe(bias), maybe(gain), maybe(mix));
 }

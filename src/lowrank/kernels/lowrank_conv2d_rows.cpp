@@ -35,7 +35,7 @@ struct RowsConv2d : torch::autograd::Function<RowsConv2d> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& input, const at::Tensor& A, const at::Tensor& B,
                             const at::Tensor& weight, double scale, const std::vector<int64_t>& numbers,
                             const std::optional<at::Tensor>& maybe_bias, const std::optional<at::Tensor>& maybe_gain,
-                            const std::optional<at::Tensor>& maybe_mix) {
+                            const std::optional<at::Tensor>& maybe_mix, const std::optional<at::Tensor>& frozen) {
     const at::Tensor bias = maybe_bias.value_or(at::Tensor()), gain = maybe_gain.value_or(at::Tensor()),
                      mix = maybe_mix.value_or(at::Tensor()), x = input.contiguous(kLast);
     const ConvGeometry c = geometry_of(numbers);
@@ -45,7 +45,8 @@ struct RowsConv2d : torch::autograd::Function<RowsConv2d> {
     at::Tensor h = cpu_project(rows_of(x).view({-1, taps.size(1)}), taps);
     if (!c.is_pointwise()) h = gather_tap_rows(h, c, {x.size(2), x.size(3)}, m, rank, columns);
     const bool bias_first = bias.defined() && mix.defined();  // or else the kernel adds it, at no cost, as it writes y
-    const at::Tensor y = frozen_conv2d(x, weight.detach(), bias_first ? bias.detach() : at::Tensor(), c).contiguous(kLast);
+    const at::Tensor y =
+        frozen ? frozen->detach() : frozen_conv2d(x, weight.detach(), bias_first ? bias.detach() : at::Tensor(), c).contiguous(kLast);
     cpu_apply_projected_(rows_of(y), h, update, bias_first ? at::Tensor() : detached(bias));
     ctx->saved_data["scale"] = scale;
     ctx->saved_data["numbers"] = numbers;
@@ -84,7 +85,8 @@ struct RowsConv2d : torch::autograd::Function<RowsConv2d> {
     const auto as = [](const at::Tensor& gradient, const at::Tensor& like) {
       return gradient.defined() ? gradient.to(like.scalar_type()).contiguous() : gradient;
     };
-    return {dx, as(dA, A), as(own.dB, B), at::Tensor(), at::Tensor(), at::Tensor(), own.dbias, as(own.dgain, gain), as(own.dmix, mix)};
+    return {dx,           as(dA, A), as(own.dB, B),       at::Tensor(),      at::Tensor(),
+            at::Tensor(), own.dbias, as(own.dgain, gain), as(own.dmix, mix), at::Tensor()};
   }
 };
 
@@ -95,10 +97,10 @@ bool has_rows_conv2d(const at::Tensor& x, const LowRankUpdate& update, const Con
 }
 
 at::Tensor rows_conv2d(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, const ConvGeometry& geometry,
-                       const LowRankUpdate& update) {
+                       const LowRankUpdate& update, const at::Tensor& frozen) {
   const auto maybe = [](const at::Tensor& t) { return t.defined() ? std::optional(t) : std::nullopt; };
   return RowsConv2d::apply(x, update.A, update.B, weight, update.scale, numbers_of(geometry), maybe(bias), maybe(update.gain),
-                           maybe(update.mix));
+                           maybe(update.mix), maybe(update.mix.defined() ? at::Tensor() : frozen));
 }
 
 }  // namespace lowrank::kernels

@@ -69,6 +69,7 @@ struct Pointers {
   Number* g;                            // [rows·m, rank]; null unless wanted
   Number* dx;                           // [rows, m·n]; null unless wanted
   const AdaptedFactors* factors;        // of dx
+  at::BFloat16 *all_g, *all_dy;         // [rows·m, rank_depth] and with a gain gain ⊙ dy, where the factors are not kept: dx comes after
   const float* gain;                    // of dx, null for all ones
   bool column_sums;
 };
@@ -119,14 +120,14 @@ class Block {
   void add_input_gradient(int64_t first, int64_t count, const Number* dy, const Sum* g) {
     if (p_.dx == nullptr) return;
     const int64_t depth = p_.factors->rank_depth();
-    at::BFloat16* rounded = rounded_.at_least(count * s_.m * depth);
+    at::BFloat16* rounded = p_.all_g ? p_.all_g + first * s_.m * depth : rounded_.at_least(count * s_.m * depth);
     round_rows(count * s_.m, s_.columns, g, s_.columns, 1, nullptr, rounded, depth);
     if (p_.gain) {
-      at::BFloat16* gained = gained_.at_least(count * s_.out());
+      at::BFloat16* gained = p_.all_dy ? p_.all_dy + first * s_.out() : gained_.at_least(count * s_.out());
       scale_columns(count, s_.out(), dy, p_.gain, gained);
       dy = gained;
     }
-    p_.factors->multiply(count, dy, rounded, nullptr, nullptr, p_.dx + first * s_.in(), dx_sums_);
+    if (p_.all_g == nullptr) p_.factors->multiply(count, dy, rounded, nullptr, nullptr, p_.dx + first * s_.in(), dx_sums_);
   }
 
   const Sizes& s_;
@@ -176,9 +177,12 @@ LowRankGradients gradients(const LowRankUpdate& update, const GradientRequest& r
   LowRankGradients result;
   if (request.g) result.g = at::empty({s.rows * s.m, s.rank}, request.dy.options());
   std::optional<AdaptedFactors> factors;
+  Buffer<at::BFloat16> all_g, all_dy;
   if (request.weight.defined()) {
     result.dx = at::empty({s.rows, s.in()}, request.dy.options());
     factors = AdaptedFactors::of_input_gradient(request.weight, update);
+    if (!factors->is_kept()) all_g.at_least(s.rows * s.m * factors->rank_depth());
+    if (!factors->is_kept() && with_gain) all_dy.at_least(s.rows * s.out());
   }
   const Pointers<Arithmetic> p{.x = request.x.const_data_ptr<Number>(),
                                .dy = request.dy.const_data_ptr<Number>(),
@@ -189,9 +193,14 @@ LowRankGradients gradients(const LowRankUpdate& update, const GradientRequest& r
                                .g = request.g ? result.g.mutable_data_ptr<Number>() : nullptr,
                                .dx = factors ? result.dx.mutable_data_ptr<Number>() : nullptr,
                                .factors = factors ? &*factors : nullptr,
+                               .all_g = all_g.get(),
+                               .all_dy = all_dy.get(),
                                .gain = factors && with_gain ? gain.const_data_ptr<float>() : nullptr,
                                .column_sums = request.dbias || of_bias};
   const at::Tensor sums = summed(s, p, request.dy.options().dtype(sum_dtype));
+  if constexpr (std::is_same_v<Number, at::BFloat16>) {
+    if (p.all_g) factors->multiply_all(s.rows, p.all_dy ? p.all_dy : p.dy, p.all_g, nullptr, nullptr, p.dx);
+  }
   const Layout at(s);
   result.dA = Arithmetic::gradient_of_a(sums.slice(0, at.a, at.b), s.n, s.columns, s.rank);
   result.dB = Arithmetic::gradient_of_b(sums.slice(0, at.b, at.mix), factors_of_b, s.columns, s.rank);

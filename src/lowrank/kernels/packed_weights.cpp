@@ -29,11 +29,16 @@ class Shelf {
     return same ? kept.numbers : nullptr;
   }
 
-  void keep(const Key& key, const at::Tensor& weight, int64_t bytes, const Numbers& numbers) {
+  /// Whether there is room, once what is no longer needed has gone.
+  bool has_room(const Key& key, int64_t bytes) {
     const std::lock_guard lock(mutex_);
     kept_.erase(key);
     std::erase_if(kept_, [](const auto& entry) { return entry.second.storage.expired(); });
-    if (total() + bytes > kMostKept) return;
+    return total() + bytes <= kMostKept;
+  }
+
+  void keep(const Key& key, const at::Tensor& weight, int64_t bytes, const Numbers& numbers) {
+    const std::lock_guard lock(mutex_);
     kept_.emplace(key, Kept{weight.storage().getWeakStorageImpl(), weight._version(), bytes, numbers});
   }
 
@@ -62,13 +67,13 @@ Shelf& shelf() {
 
 Numbers packed_weight(const at::Tensor& weight, const Packing& packing, int64_t size, const std::function<void(at::BFloat16*)>& pack) {
   const Key key{weight.const_data_ptr(), weight.size(0), weight.size(1), packing};
-  const bool may_keep = !weight.is_inference();
-  if (may_keep) {
-    if (auto found = shelf().find(key, weight)) return found;
-  }
+  if (weight.is_inference()) return nullptr;
+  if (auto found = shelf().find(key, weight)) return found;
+  const int64_t bytes = size * static_cast<int64_t>(sizeof(at::BFloat16));
+  if (!shelf().has_room(key, bytes)) return nullptr;
   const auto numbers = std::make_shared<const Buffer<at::BFloat16>>(size);
   pack(numbers->get());
-  if (may_keep) shelf().keep(key, weight, size * static_cast<int64_t>(sizeof(at::BFloat16)), numbers);
+  shelf().keep(key, weight, bytes, numbers);
   return numbers;
 }
 

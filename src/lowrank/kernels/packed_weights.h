@@ -9,7 +9,7 @@
 
 namespace lowrank::kernels {
 
-/// Bytes that are kept, of all weights together; the rest is packed at each use.
+/// Bytes that are kept, of all weights together.
 constexpr int64_t kMostKept = 64 << 20;
 
 /// The ways in which one weight is packed: as it lies or turned, in so many blocks.
@@ -19,8 +19,8 @@ struct Packing {
   auto operator<=>(const Packing&) const = default;
 };
 
-/// What pack() writes for the weight, `size` numbers: now, or when it did before. What was kept goes with the weight's memory, and when the
-/// weight is written to. Weights without a version counter (inference tensors) are packed at each use.
+/// What pack() writes for the weight, `size` numbers: now, or when it did before; null where there is no room for it. What was kept goes
+/// with the weight's memory, and when the weight is written to. Weights without a version counter (inference tensors) are not kept.
 std::shared_ptr<const Buffer<at::BFloat16>> packed_weight(const at::Tensor& weight, const Packing& packing, int64_t size,
                                                           const std::function<void(at::BFloat16*)>& pack);
 

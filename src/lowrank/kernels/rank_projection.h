@@ -11,8 +11,12 @@ at::Tensor rank_projection(const at::Tensor& x, const at::Tensor& A);
 /// The matrix [n, m] as contiguous [n, columns], with zeros on the right. No copy where it is that already.
 at::Tensor with_columns(const at::Tensor& matrix, int64_t columns);
 
-/// W·Aᵀ in A's dtype, for W [O, I] that may be narrower. A bfloat16 W is not widened where there is a matrix unit: A is the sum of three
-/// bfloat16 matrices to float32's last digit, and their products with W are exact.
-at::Tensor wide_projection(const at::Tensor& weight, const at::Tensor& A);
+/// A [R, n·taps] float32 as three bfloat16 matrices whose sum it is, one below the other, for each tap: [taps, rows ≥ 3·R, n], zeros below.
+at::Tensor split_by_taps(const at::Tensor& A, int64_t taps, int64_t rows);
+
+/// W·Aᵀ in A's dtype, for W [O, taps·n] that may be narrower and A [R, n·taps]: W's columns have the tap first, A's the channel. A bfloat16
+/// W is not widened where there is a matrix unit: A is the sum of three bfloat16 matrices to float32's last digit, and their products with
+/// W are exact.
+at::Tensor wide_projection(const at::Tensor& weight, const at::Tensor& A, int64_t taps = 1);
 
 }  // namespace lowrank::kernels

@@ -7,10 +7,13 @@
 #include <vector>
 
 #include "lowrank/kernels/vector_versions.h"
+#include "lowrank/tensor/parallel.h"
 
 namespace lowrank::kernels {
 
 namespace {
+
+constexpr int64_t kPiece = 2048, kRows = 128;  // columns of A and rows of a thread at a time
 
 template <class T>
 struct Factors {
@@ -19,26 +22,26 @@ struct Factors {
   const double* squares;
 };
 
-/// A·Aᵀ [rank, rank]
-template <class T>
-LOWRANK_ALWAYS_INLINE void multiply_by_itself(const Factors<T>& f, double* gram) {
+/// Σ over columns first … last of A·Aᵀ [rank, rank]
+template <VectorUnit, class T>
+LOWRANK_ALWAYS_INLINE void multiply_by_itself(const Factors<T>& f, int64_t first, int64_t last, double* gram) {
 #pragma clang fp reassociate(on) contract(fast)
   for (int64_t r = 0; r < f.rank; ++r) {
     for (int64_t q = 0; q <= r; ++q) {
       const T *x = f.a + r * f.width, *y = f.a + q * f.width;
       double sum = 0;
-      for (int64_t i = 0; i < f.width; ++i) sum += static_cast<double>(x[i]) * static_cast<double>(y[i]);
+      for (int64_t i = first; i < last; ++i) sum += static_cast<double>(x[i]) * static_cast<double>(y[i]);
       gram[r * f.rank + q] = gram[q * f.rank + r] = sum;
     }
   }
 }
 
-/// gram and row: room for rank² and rank numbers.
+/// row: room for rank numbers.
 template <VectorUnit, class T>
-LOWRANK_ALWAYS_INLINE void sum_rows(const Factors<T>& f, double scale, double* gram, double* row, double* sums) {
+LOWRANK_ALWAYS_INLINE void sum_rows(const Factors<T>& f, int64_t first, int64_t last, double scale, const double* gram, double* row,
+                                    double* sums) {
 #pragma clang fp reassociate(on) contract(fast)
-  multiply_by_itself(f, gram);
-  for (int64_t j = 0; j < f.rows; ++j) {
+  for (int64_t j = first; j < last; ++j) {
     const T *u = f.projected + j * f.rank, *b = f.b + j * f.rank;
     for (int64_t r = 0; r < f.rank; ++r) row[r] = 2 * static_cast<double>(u[r]);
     for (int64_t q = 0; q < f.rank; ++q) {
@@ -51,15 +54,28 @@ LOWRANK_ALWAYS_INLINE void sum_rows(const Factors<T>& f, double scale, double* g
   }
 }
 
-LOWRANK_VECTOR_VERSIONS(void, float_row_sums, sum_rows, (const Factors<float>& f, double scale, double* gram, double* row, double* sums),
-                        (f, scale, gram, row, sums))
-LOWRANK_VECTOR_VERSIONS(void, double_row_sums, sum_rows, (const Factors<double>& f, double scale, double* gram, double* row, double* sums),
-                        (f, scale, gram, row, sums))
+#define LOWRANK_ROW_SUMS(T)                                                                                                                \
+  LOWRANK_VECTOR_VERSIONS(void, gram_of, multiply_by_itself, (const Factors<T>& f, int64_t first, int64_t last, double* gram),             \
+                          (f, first, last, gram))                                                                                          \
+  LOWRANK_VECTOR_VERSIONS(void, row_sums, sum_rows,                                                                                        \
+                          (const Factors<T>& f, int64_t first, int64_t last, double scale, const double* gram, double* row, double* sums), \
+                          (f, first, last, scale, gram, row, sums))
+LOWRANK_ROW_SUMS(float)
+LOWRANK_ROW_SUMS(double)
 
-void row_sums(const Factors<float>& f, double scale, double* gram, double* row, double* sums) { float_row_sums(f, scale, gram, row, sums); }
-
-void row_sums(const Factors<double>& f, double scale, double* gram, double* row, double* sums) {
-  double_row_sums(f, scale, gram, row, sums);
+/// Both steps on all threads; the order of every sum is the same whatever their number.
+template <class T>
+void sum_all(const Factors<T>& f, double scale, double* sums) {
+  const int64_t square = f.rank * f.rank, pieces = (f.width + kPiece - 1) / kPiece;
+  std::vector<double> grams(static_cast<size_t>(pieces * square));
+  tensor::parallel_for(0, pieces, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) gram_of(f, i * kPiece, std::min(f.width, (i + 1) * kPiece), grams.data() + i * square);
+  });
+  for (int64_t i = square; i < pieces * square; ++i) grams[static_cast<size_t>(i % square)] += grams[static_cast<size_t>(i)];
+  tensor::parallel_for(0, f.rows, kRows, [&](int64_t begin, int64_t end) {
+    std::vector<double> row(static_cast<size_t>(f.rank));
+    row_sums(f, begin, end, scale, grams.data(), row.data(), sums);
+  });
 }
 
 /// The plain twin, for devices without a kernel here.
@@ -83,8 +99,7 @@ at::Tensor adapted_row_squares(const at::Tensor& projected, const at::Tensor& A,
                               a.const_data_ptr<scalar_t>(),
                               b.const_data_ptr<scalar_t>(),
                               squares.const_data_ptr<double>()};
-    std::vector<double> room(static_cast<size_t>(f.rank * (f.rank + 1)));
-    row_sums(f, scale, room.data(), room.data() + f.rank * f.rank, sums.mutable_data_ptr<double>());
+    sum_all(f, scale, sums.mutable_data_ptr<double>());
   });
   return sums;
 }

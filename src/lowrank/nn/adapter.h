@@ -36,6 +36,9 @@ class Adapter : public torch::nn::Module {
   /// The shared form, if the method has one at this moment (no dropout to apply to the input, say).
   virtual std::optional<LowRankForm> low_rank(const Host& host) const;
 
+  /// The A [R, I] whose W·Aᵀ low_rank() will ask the host for; undefined when it will not. A host that can then finds it on the way.
+  virtual at::Tensor due_projection(const Host& /*host*/) const { return {}; }
+
   /// Maps y0 = x·Wᵀ [.., O] to y = x·W'ᵀ; no bias on either side. y0 is the caller's own fresh tensor: it may be overwritten.
   /// The default uses low_rank(), else a dense x·apply_to_weight(W)ᵀ. Random parts act only when `dropout` has keys.
   virtual at::Tensor forward(const at::Tensor& x, const at::Tensor& y0, const Host& host, const DropoutSource& dropout);

@@ -44,12 +44,9 @@ at::Tensor Conv2d::base(const at::Tensor& x, const at::Tensor& bias) const {
   return kernels::frozen_conv2d(x, weight(), bias, geometry_);
 }
 
-at::Tensor Conv2d::project_weight(const at::Tensor& m) const {
-  if (weight().is_contiguous()) return Host::project_weight(m);
-  // Channels last: W and M with the taps before the channels.
-  const at::Tensor w = weight().permute({0, 2, 3, 1}).flatten(1),
-                   by_tap = m.unflatten(1, {-1, geometry_.taps()}).transpose(1, 2).flatten(1);
-  return kernels::wide_projection(w, by_tap);
+at::Tensor Conv2d::projected_weight(const at::Tensor& m) const {
+  if (weight().is_contiguous()) return Host::projected_weight(m);
+  return kernels::wide_projection(weight().permute({0, 2, 3, 1}).flatten(1), m, geometry_.taps());  // channels last
 }
 
 at::MemoryFormat Conv2d::layout(at::ScalarType dtype) const {
@@ -79,9 +76,17 @@ at::Tensor Conv2d::scale_outputs(const at::Tensor& y, const at::Tensor& gain) co
   return y * gain.to(y.scalar_type()).unsqueeze(-1).unsqueeze(-1);
 }
 
-std::optional<at::Tensor> Conv2d::fused(const at::Tensor& x, const LowRankForm& form) const {
+std::optional<at::Tensor> Conv2d::fused(const at::Tensor& x, const LowRankForm& form, const at::Tensor& product) const {
   if (options_.groups != 1 || weight().requires_grad() || !x.is_cpu()) return std::nullopt;
-  return kernels::lowrank_conv2d(x, weight(), bias(), geometry_, form.A, form.B, form.scale, form.gain, form.mix);
+  return kernels::lowrank_conv2d(x, weight(), bias(), geometry_, form.A, form.B, form.scale, form.gain, form.mix, product);
+}
+
+std::optional<Host::ProductAndProjection> Conv2d::multiply_and_project(const at::Tensor& x, const at::Tensor& A) const {
+  const bool can = options_.groups == 1 && A.scalar_type() == at::kFloat && A.size(0) % 2 == 0 && !weight().requires_grad() &&
+                   kernels::has_unit_conv2d(x, weight(), geometry_);
+  if (!can) return std::nullopt;
+  const auto [product, projected] = kernels::unit_conv2d_and_projection(x, weight(), A, geometry_);
+  return ProductAndProjection{product, projected};
 }
 
 }  // namespace lowrank::nn

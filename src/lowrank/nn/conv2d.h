@@ -23,7 +23,6 @@ class Conv2d : public Host {
   at::Tensor matrix() const override { return weight().flatten(1); }
   at::Tensor multiply(const at::Tensor& x, const at::Tensor& m, const at::Tensor& bias) const override;
   at::Tensor base(const at::Tensor& x, const at::Tensor& bias) const override;
-  at::Tensor project_weight(const at::Tensor& m) const override;
   /// Channels last where a matrix unit serves them; matrix() is then a copy.
   at::MemoryFormat layout(at::ScalarType dtype) const override;
   /// Convolution with M [K, C/groups·kh·kw], the same for every group: [N, groups·K, ..]. With blocks = m (groups = 1) M [K, n·kh·kw]
@@ -37,7 +36,9 @@ class Conv2d : public Host {
  protected:
   at::Tensor add_bias(const at::Tensor& y) const override { return y + bias().view({-1, 1, 1}); }
   at::Tensor weight_from_matrix(const at::Tensor& matrix) const override { return matrix.view(weight().sizes()); }
-  std::optional<at::Tensor> fused(const at::Tensor& x, const LowRankForm& form) const override;
+  std::optional<at::Tensor> fused(const at::Tensor& x, const LowRankForm& form, const at::Tensor& product) const override;
+  at::Tensor projected_weight(const at::Tensor& m) const override;
+  std::optional<ProductAndProjection> multiply_and_project(const at::Tensor& x, const at::Tensor& A) const override;
 
  private:
   /// x with the rows of `matrix` as kernels.

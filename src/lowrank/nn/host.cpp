@@ -2,6 +2,8 @@
 
 #include <ATen/ops/matmul.h>
 #include <algorithm>
+#include <c10/core/InferenceMode.h>
+#include <memory>
 
 #include "lowrank/base/error.h"
 #include "lowrank/kernels/rank_projection.h"
@@ -28,7 +30,21 @@ at::Tensor Adapter::forward(const at::Tensor& x, const at::Tensor& y0, const Hos
   return host.multiply(x, apply_to_weight(host.matrix()).to(y0.scalar_type()));
 }
 
-at::Tensor Host::project_weight(const at::Tensor& m) const { return kernels::wide_projection(matrix(), m); }
+at::Tensor Host::project_weight(const at::Tensor& m) const {
+  const bool is_known = known_.of.defined() && known_.of.const_data_ptr() == m.const_data_ptr() && known_.of.sizes() == m.sizes();
+  return is_known ? known_.value : projected_weight(m);
+}
+
+at::Tensor Host::projected_weight(const at::Tensor& m) const { return kernels::wide_projection(matrix(), m); }
+
+std::pair<std::optional<LowRankForm>, at::Tensor> Host::form_of(const Adapter& adapter, const at::Tensor& x) {
+  const at::Tensor due = c10::InferenceMode::is_enabled() ? at::Tensor() : adapter.due_projection(*this);
+  const auto both = due.defined() ? multiply_and_project(x, due) : std::nullopt;
+  if (!both) return {adapter.low_rank(*this), {}};
+  const std::unique_ptr<Projection, void (*)(Projection*)> until_known(&known_, [](Projection* known) { *known = {}; });
+  known_ = {due, both->projected};
+  return {adapter.low_rank(*this), both->product};
+}
 
 at::Tensor Host::scale_outputs(const at::Tensor& y, const at::Tensor& gain) const {
   const at::Tensor same = gain.to(y.scalar_type());
@@ -41,8 +57,8 @@ at::Tensor Host::forward(const at::Tensor& x, const RowKeys* keys) {
   if (adapters_.size() == 1) {
     const Adapter& only = *adapters_.front().second;
     if (keys == nullptr || !only.has_dropout()) {
-      if (const auto form = only.low_rank(*this)) {
-        if (auto y = fused(x, *form)) return *y;
+      if (const auto [form, product] = form_of(only, x); form) {
+        if (auto y = fused(x, *form, product)) return *y;
       }
     }
   }

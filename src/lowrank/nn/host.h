@@ -45,7 +45,7 @@ class Host : public torch::nn::Module {
   /// x·Wᵀ + bias, by what this layer has for its own frozen weight.
   virtual at::Tensor base(const at::Tensor& x, const at::Tensor& bias) const { return multiply(x, matrix(), bias); }
   /// W·Mᵀ [O, K] for M [K, I] in float32 or wider, in M's dtype.
-  virtual at::Tensor project_weight(const at::Tensor& m) const;
+  at::Tensor project_weight(const at::Tensor& m) const;
   /// The order in which this machine's kernels read a weight of that dtype.
   virtual at::MemoryFormat layout(at::ScalarType /*dtype*/) const { return at::MemoryFormat::Contiguous; }
 
@@ -87,9 +87,28 @@ class Host : public torch::nn::Module {
   virtual at::Tensor add_bias(const at::Tensor& y) const { return y + bias_; }
   virtual at::Tensor weight_from_matrix(const at::Tensor& matrix) const = 0;  // [O, I] → stored shape
   /// One adapter in the shared form, bias included, as one operation; nullopt when this kind has none.
-  virtual std::optional<at::Tensor> fused(const at::Tensor& /*x*/, const LowRankForm& /*form*/) const { return std::nullopt; }
+  /// `product` is x·Wᵀ where forward() has it already; it may be overwritten.
+  virtual std::optional<at::Tensor> fused(const at::Tensor& /*x*/, const LowRankForm& /*form*/, const at::Tensor& /*product*/) const {
+    return std::nullopt;
+  }
+  virtual at::Tensor projected_weight(const at::Tensor& m) const;
+  /// x·Wᵀ without gradients and W·Aᵀ, for which W is read once; nullopt when this kind has no such thing.
+  struct ProductAndProjection {
+    at::Tensor product, projected;
+  };
+  virtual std::optional<ProductAndProjection> multiply_and_project(const at::Tensor& /*x*/, const at::Tensor& /*A*/) const {
+    return std::nullopt;
+  }
 
  private:
+  /// The adapter's form and, where that was found on the way, x·Wᵀ.
+  std::pair<std::optional<LowRankForm>, at::Tensor> form_of(const Adapter& adapter, const at::Tensor& x);
+
+  /// W·Aᵀ while an adapter is asked for its form.
+  struct Projection {
+    at::Tensor of, value;
+  };
+  Projection known_;
   at::Tensor weight_, bias_, original_;
   std::vector<std::pair<std::string, std::shared_ptr<Adapter>>> adapters_;
   std::vector<uint64_t> salts_;

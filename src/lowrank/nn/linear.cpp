@@ -31,7 +31,7 @@ at::Tensor Linear::add_expanded(const at::Tensor& y0, const at::Tensor& h, const
   return kernels::add_expanded_blocks(y0, blocks == 0 ? h.unsqueeze(0) : h, in_dtype_of(y0, m), scale);
 }
 
-std::optional<at::Tensor> Linear::fused(const at::Tensor& x, const LowRankForm& form) const {
+std::optional<at::Tensor> Linear::fused(const at::Tensor& x, const LowRankForm& form, const at::Tensor& /*product*/) const {
   if (weight().requires_grad()) return std::nullopt;
   return kernels::lowrank_linear(x, weight(), bias(), form.A, form.B, form.scale, form.gain, form.mix);
 }

@@ -18,7 +18,7 @@ class Linear : public Host {
 
  protected:
   at::Tensor weight_from_matrix(const at::Tensor& matrix) const override { return matrix; }
-  std::optional<at::Tensor> fused(const at::Tensor& x, const LowRankForm& form) const override;
+  std::optional<at::Tensor> fused(const at::Tensor& x, const LowRankForm& form, const at::Tensor& product) const override;
 };
 
 }  // namespace lowrank::nn

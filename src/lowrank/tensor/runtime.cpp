@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "lowrank/base/error.h"
+#include "lowrank/tensor/block_pool.h"
 #include "lowrank/tensor/dtype.h"
 
 namespace lowrank::tensor {
@@ -71,6 +72,7 @@ void initialise_runtime(int64_t threads) {
   ::mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
   // libtorch puts large tensors on large pages if asked: a frozen weight is read with long strides, a page a row.
   ::setenv("THP_MEM_ALLOC_ENABLE", "1", /*overwrite=*/0);
+  install_block_pool();
   at::set_num_threads(threads > 0 ? static_cast<int>(threads) : usable_processors());
   at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/true);
   // Filling every fresh buffer is a debugging aid that costs a pass over memory.
@@ -94,6 +96,7 @@ int64_t peak_resident_bytes() { return 1024 * kilobytes_of("/proc/self/status", 
 void reset_peak_resident() { std::ofstream("/proc/self/clear_refs") << "5"; }
 
 void return_free_memory() {
+  empty_block_pool();
 #ifdef __GLIBC__
   ::malloc_trim(0);
 #endif
