@@ -89,7 +89,7 @@ TEST(DoraNorm, OfAConvolutionIsFoundWhileItRuns) {
   nn::Conv2d host({.in = 64, .out = 32, .kernel = {3, 3}, .padding = {1, 1}});
   host.set_weight(fixed({32, 64, 3, 3}, 3, 0.1, at::kBFloat16));
   host.set_bias(fixed({32}, 4, 1, at::kBFloat16));
-  host.lay_out();
+  host.set_weight(host.weight().contiguous(host.layout(host.weight().scalar_type())));
   const Configured options(dora());
   const auto adapter = make_dora(options, host);
   const auto [A, B] = factors_of(*adapter);
