@@ -77,8 +77,8 @@ fs::path save_result(const fs::path& out, const fs::path& base_model, const Trai
 }
 
 Json describe(const TrainRequest& request, const Trainee& trainee, const Json& result) {
-  Json description =
-      describe_run(request, {trainee.method, request.model, model_fingerprint(request.model), request.split->report.hash}, {}, result);
+  Json description = describe_run(request, {trainee.method, request.model, model_fingerprint(request.model), request.split->report.hash},
+                                  Json::object(), result);
   description["task"] = data::to_string(trainee.task);
   description["labels"] = request.split->labels.names;
   description["pooling"] = trainee.pooling == models::Pooling::cls ? "cls" : "mean";

@@ -154,8 +154,8 @@ Json AutoencoderJob::identity() const {
 }
 
 Json AutoencoderJob::describe(const Json& result) const {
-  Json description =
-      describe_run(request_, {"full", request_.model, fingerprint_, request_.pictures->report.hash}, resolved(request_.autoencoder), result);
+  Json description = describe_run(request_, {"full", request_.model, fingerprint_, request_.pictures->report.hash},
+                                  resolved(request_.autoencoder), result);
   description["kind"] = "autoencoder";
   return description;
 }
