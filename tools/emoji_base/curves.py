@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Training and held-out loss of runs as one SVG. Example: tools/emoji_base/curves.py build/emoji_base/base/metrics.jsonl > curves.svg"""
+"""Training and held-out loss of runs that followed one another as one SVG.
+Example: tools/emoji_base/curves.py build/emoji_base/base?/metrics.jsonl > curves.svg"""
 import json
 import math
 import sys
@@ -19,7 +20,11 @@ def points(lines, event, smooth):
 
 
 def main():
-    lines = [json.loads(line) for path in sys.argv[1:] for line in Path(path).read_text().splitlines()]
+    lines, done = [], 0
+    for path in sys.argv[1:]:
+        run = [json.loads(line) for line in Path(path).read_text().splitlines()]
+        lines += [line | {"step": line["step"] + done} for line in run]
+        done = lines[-1]["step"]
     curves = {"training, mean of 50 steps": ("#2a6fb0", points(lines, "step", 50)), "held out, all timesteps alike": ("#c2571a", points(lines, "validation", 1))}
     every = [loss for _, curve in curves.values() for _, loss in curve]
     low, high, last = math.log(min(every)), math.log(max(every)), max(step for _, curve in curves.values() for step, _ in curve)
