@@ -87,7 +87,8 @@ class Bench:
         path = self.folder / f"job-{self.count % 4}.json"
         self.count += 1
         common = {"threads": self.arguments.threads, "started": time.monotonic(), "config": str(self.folder / "config.json"),
-                  "weights": str(self.folder / "unet.safetensors"), "inputs": str(self.folder / "inputs.safetensors"), "timestep": 500, "learning_rate": 1e-4}
+                  "weights": str(self.folder / "unet.safetensors"), "inputs": str(self.folder / "inputs.safetensors"),
+                  "timestep": 500, "learning_rate": 1e-4}
         path.write_text(json.dumps(common | job))
         return str(path)
 
