@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """The peer: diffusers' UNet with PEFT's or LyCORIS' adapters, taking the same steps as lowrank_unet_bench: peer_diffusers.py JOB.json,
-with the same modes "parity" and "steps".
+with the same modes "parity", "steps" and "sampling", on the job's "device".
 
 Same weights, adapters, latents, noise, timestep, text states, loss, clipping and AdamW. A row's "library" is peft or lycoris. The job's
 "settings": channels_last (of the model), fused (AdamW as one operation), flush (denormal numbers to zero), narrow_adapters (in the
@@ -22,10 +22,19 @@ from safetensors.torch import load_file, save_file
 diffusers.logging.set_verbosity_error()
 
 
+def device_of(job):
+    return job.get("device", "cpu")
+
+
+def synchronize(job):
+    if device_of(job) != "cpu":
+        torch.cuda.synchronize()
+
+
 def read_unet(job, dtype):
     with torch.device("meta"):
         unet = UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(job["config"]))
-    unet.load_state_dict({name: tensor.to(dtype) for name, tensor in load_file(job["weights"]).items()}, assign=True)
+    unet.load_state_dict({name: tensor.to(device_of(job), dtype) for name, tensor in load_file(job["weights"]).items()}, assign=True)
     return unet.requires_grad_(False).train()
 
 
@@ -78,13 +87,13 @@ class Row:
                 raise SystemExit(f"other tensors train: {sorted(stored.keys() ^ self.trained.keys())[:6]}")
             for name, parameter in self.trained.items():
                 value = stored[name].reshape(parameter.shape)
-                parameter.data = value.to(dtype if settings.get("narrow_adapters") else torch.float32)
+                parameter.data = value.to(device_of(job), dtype if settings.get("narrow_adapters") else torch.float32)
         parameters = list(self.trained.values())
         matrices = [p for p in parameters if sum(size > 1 for size in p.shape) > 1]
         others = [p for p in parameters if sum(size > 1 for size in p.shape) <= 1]
         self.optimizer = torch.optim.AdamW([{"params": matrices, "weight_decay": 0.01}, {"params": others, "weight_decay": 0.0}],
                                            lr=job["learning_rate"], fused=settings.get("fused", False))
-        inputs = load_file(job["inputs"])
+        inputs = {name: tensor.to(device_of(job)) for name, tensor in load_file(job["inputs"]).items()}
         self.latents, self.noise, self.states = inputs["latents"], inputs["noise"], inputs["states"].to(dtype)
         self.dtype = dtype
         self.scheduler = diffusers.DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
@@ -99,11 +108,11 @@ class Row:
                 setattr(self.before[parent], child, module)
 
     def backward(self):
-        times = torch.full((len(self.latents),), int(self.job["timestep"]))
+        times = torch.full((len(self.latents),), int(self.job["timestep"]), device=self.latents.device)
         noisy = self.scheduler.add_noise(self.latents, self.noise, times).to(self.dtype)
         if self.settings.get("channels_last"):
             noisy = noisy.contiguous(memory_format=torch.channels_last)
-        mixed = torch.autocast("cpu", torch.bfloat16) if self.settings.get("autocast") else contextlib.nullcontext()
+        mixed = torch.autocast(self.latents.device.type, torch.bfloat16) if self.settings.get("autocast") else contextlib.nullcontext()
         with mixed:
             output = self.unet(noisy, times, encoder_hidden_states=self.states, return_dict=False)[0]
         loss = F.mse_loss(output.float(), self.noise)
@@ -118,28 +127,35 @@ class Row:
         return loss
 
     def gradients(self, like):
-        return {name: p.grad.float().reshape(like[name].shape).contiguous() for name, p in self.trained.items()}
+        return {name: p.grad.float().reshape(like[name].shape).contiguous().cpu() for name, p in self.trained.items()}
 
 
-def peak_bytes():
+def peak_bytes(job):
+    if device_of(job) != "cpu":
+        return torch.cuda.max_memory_allocated()
     with open("/proc/self/status") as status:
         return 1024 * int(re.search(r"VmHWM:\s+(\d+)", status.read())[1])
 
 
 def take_steps(job, row):
     losses, first = [], None
-    for _ in sys.stdin:
+    if device_of(job) != "cpu":
+        torch.cuda.reset_peak_memory_stats()
+    for line in sys.stdin:
+        if line == "next\n":
+            break
         begin = time.monotonic()
         losses.append(row.step())
+        synchronize(job)
         first = first or time.monotonic()
         print(f"{time.monotonic() - begin:.6f}", flush=True)
-    return {"losses": losses, "first_step": first - job["started"], "peak_bytes": peak_bytes(),
+    return {"losses": losses, "first_step": first - job["started"], "peak_bytes": peak_bytes(job),
             "trained": sum(p.numel() for p in row.trained.values())}
 
 
 @torch.no_grad()
 def draw(job, unet, settings):
-    inputs = load_file(job["inputs"])
+    inputs = {name: tensor.to(device_of(job)) for name, tensor in load_file(job["inputs"]).items()}
     scheduler = diffusers.DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1,
                                         clip_sample=False, set_alpha_to_one=False)
     states = torch.cat([inputs["negative"], inputs["states"]]).to(unet.dtype)
@@ -152,9 +168,10 @@ def draw(job, unet, settings):
                 seen = seen.contiguous(memory_format=torch.channels_last)
             negative, positive = unet(seen, t, encoder_hidden_states=states, return_dict=False)[0].float().chunk(2)
             latents = scheduler.step(negative + job["cfg"] * (positive - negative), t, latents, return_dict=False)[0]
+        synchronize(job)
         print(f"{time.monotonic() - begin:.6f}", flush=True)
-    save_file({"latents": latents.contiguous()}, job["latents"])
-    return {"peak_bytes": peak_bytes()}
+    save_file({"latents": latents.contiguous().cpu()}, job["latents"])
+    return {"peak_bytes": peak_bytes(job)}
 
 
 def main():
@@ -162,6 +179,7 @@ def main():
         job = json.load(file)
     settings = job.get("settings", {})
     torch.set_num_threads(job["threads"])
+    torch.backends.cudnn.allow_tf32 = False
     if settings.get("flush"):
         torch.set_flush_denormal(True)
     unet = read_unet(job, getattr(torch, job["dtype"]))
@@ -173,9 +191,9 @@ def main():
         if job["mode"] == "parity":
             results.append(row.backward())
             save_file(row.gradients(load_file(entry["adapter"])), entry["gradients"])
-            row.remove()
         else:
             results.append(take_steps(job, row))
+        row.remove()
     print(json.dumps({"rows": results}))
 
 

@@ -15,6 +15,7 @@
 #include "lowrank/evaluate/forward.h"
 #include "lowrank/tensor/dtype.h"
 #include "lowrank/tensor/load.h"
+#include "lowrank/tensor/memory.h"
 #include "lowrank/tensor/random.h"
 #include "lowrank/tensor/runtime.h"
 #include "lowrank/train/adamw.h"
@@ -90,7 +91,7 @@ class Steps {
             {"losses", losses},
             {"plan", plan_.to_json()},
             {"plan_bytes", plan_.peak()},
-            {"peak_bytes", tensor::peak_resident_bytes()},
+            {"peak_bytes", tensor::peak_bytes(at::kCPU)},
             {"trained", parameters_->count()}};
   }
 

@@ -9,6 +9,7 @@ processes are loaded at a time and take a step each in turn, so ratios are of ne
 Writes <out>/images-<machine>-<date>.json and .md.
 Example: .venv-reference/bin/python bench/unet.py --quick
          .venv-reference/bin/python bench/unet.py --unet assets/emoji-sd/unet --side 16 --batch 16
+         python bench/unet.py --device cuda --side 64 --threads 8
 """
 import argparse
 import datetime
@@ -26,7 +27,9 @@ from safetensors.torch import load_file, save_file
 
 from run import distances
 
+import unet_gpu
 import unet_report
+from turns import Process, ratio
 
 HERE = Path(__file__).resolve().parent
 FULL = {"sample_size": 64, "cross_attention_dim": 768}  # the rest of SD1.5's is diffusers' default
@@ -53,29 +56,6 @@ GRADIENT_LIMIT, LOSS_LIMIT = 1e-4, 1e-5
 NARROW_LIMIT, NARROW_FLOOR = 1.25, 1e-3
 
 
-class Process:
-    """A program that takes a step for each line that it is sent."""
-
-    def __init__(self, command):
-        self.command = command
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-    def step(self):
-        self.process.stdin.write("step\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"{' '.join(map(str, self.command))} failed:\n{self.process.stderr.read()[-3000:]}")
-        return float(line)
-
-    def finish(self):
-        self.process.stdin.close()
-        text, errors = self.process.stdout.read(), self.process.stderr.read()
-        if self.process.wait():
-            raise RuntimeError(f"{' '.join(map(str, self.command))} failed:\n{errors[-3000:]}")
-        return json.loads(text.strip().splitlines()[-1])
-
-
 class Bench:
     def __init__(self, arguments):
         self.arguments, self.folder = arguments, arguments.work
@@ -84,11 +64,11 @@ class Bench:
         self.turns, self.warmup = (3, 1) if arguments.quick else (arguments.turns, 2)
 
     def job(self, **job):
-        path = self.folder / f"job-{self.count % 4}.json"
+        path = self.folder / f"job-{self.count % 16}.json"
         self.count += 1
         common = {"threads": self.arguments.threads, "started": time.monotonic(), "config": str(self.folder / "config.json"),
                   "weights": str(self.folder / "unet.safetensors"), "inputs": str(self.folder / "inputs.safetensors"),
-                  "timestep": 500, "learning_rate": 1e-4}
+                  "timestep": 500, "learning_rate": 1e-4, "device": self.arguments.device}
         path.write_text(json.dumps(common | job))
         return str(path)
 
@@ -139,7 +119,7 @@ class Bench:
             for i, name in enumerate(names):
                 expected, mine = truth["gradients"][i], load_numbers(self.row(name)["gradients"])
                 loss = lambda value: abs(value - truth["losses"][i]) / truth["losses"][i]  # noqa: B023, E731
-                result = {"tensors": len(mine), "loss": loss(losses[i]), **distances(mine, expected)}
+                result = {"side": self.arguments.side, "tensors": len(mine), "loss": loss(losses[i]), **distances(mine, expected)}
                 if dtype == "float32":
                     result["passed"] = result["whole"] <= GRADIENT_LIMIT and result["loss"] <= LOSS_LIMIT
                 else:
@@ -153,7 +133,7 @@ class Bench:
     def known_parity(self, dtypes):
         """What parity() found for this very program and these rows, found once."""
         path, wanted = self.folder / "parity.json", [f"{name} {dtype}" for name in self.arguments.rows for dtype in dtypes]
-        key = [hashlib.sha256(self.arguments.program.read_bytes()).hexdigest(), self.arguments.side, self.arguments.batch]
+        key = [hashlib.sha256(self.arguments.program.read_bytes()).hexdigest(), self.arguments.batch, self.arguments.device]
         known = json.loads(path.read_text()) if path.exists() else {}
         found = known.get("results", {}) if known.get("key") == key else {}
         if not all(name in found for name in wanted):
@@ -219,13 +199,6 @@ def load_numbers(path):
     return {name: tensor.double().numpy() for name, tensor in load_file(path).items()}
 
 
-def ratio(above, below):
-    """Median of neighbouring steps' ratios with its 95 % bootstrap interval."""
-    parts = numpy.array(above) / numpy.array(below)
-    draws = numpy.median(numpy.random.default_rng(1).choice(parts, (10000, len(parts))), axis=1)
-    return [float(numpy.median(parts)), *map(float, numpy.percentile(draws, [2.5, 97.5]))]
-
-
 def measure_all(bench, result):
     arguments = bench.arguments
     names = [name for name in ROWS if ROWS[name][0] in arguments.rows and (arguments.lycoris or ROWS[name][1] == "peft")]
@@ -257,6 +230,7 @@ def main():
     parser.add_argument("--out", type=Path, default=HERE / "results")
     parser.add_argument("--rows", nargs="*", default=list(CONFIGS), choices=list(CONFIGS))
     parser.add_argument("--dtypes", nargs="+", default=["bfloat16"], choices=list(WAYS))
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--side", type=int, default=32, help="height and width of the latents (default 32: 256x256 pixels)")
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
@@ -273,22 +247,26 @@ def main():
     bench = Bench(arguments)
     bench.prepare()
     result = {"date": str(datetime.date.today()), "quick": arguments.quick, "threads": arguments.threads, "side": arguments.side,
-              "model": model, "batch": arguments.batch,
+              "model": model, "batch": arguments.batch, "device": arguments.device,
               "parity": {}, "tuned": {}, "rows": {}, "own": {}, "sampling": {}, "profile": {}}
     if arguments.parity and arguments.only != "profile":
         result["parity"] = bench.known_parity(["float32", *(dtype for dtype in arguments.dtypes if dtype != "float32")])
         if arguments.only == "parity" or not all(parity["passed"] for parity in result["parity"].values()):
             print(unet_report.parities(result))
             return 0 if all(parity["passed"] for parity in result["parity"].values()) else 1
-    for name in arguments.rows:
-        done = bench.call(bench.ours("profile", [name], arguments.dtypes[0], steps=2 if arguments.quick else 5))
-        result["machine"], result["profile"][name] = done["machine"], done["rows"][0]
+    if arguments.device == "cpu":
+        for name in arguments.rows:
+            done = bench.call(bench.ours("profile", [name], arguments.dtypes[0], steps=2 if arguments.quick else 5))
+            result["machine"], result["profile"][name] = done["machine"], done["rows"][0]
+    else:
+        result["machine"] = torch.cuda.get_device_name()
     if arguments.only != "profile":
-        measure_all(bench, result)
+        measure_all(bench, result) if arguments.device == "cpu" else unet_gpu.measure_all(bench, result, ROWS, WAYS, GROUPS)
     text = unet_report.markdown(result)
     if arguments.parity and arguments.only is None:
         arguments.out.mkdir(parents=True, exist_ok=True)
-        name = f"images-{model}-" + re.sub(r"[^a-z0-9]+", "-", result["machine"].lower()).strip("-") + "-" + result["date"]
+        size = "" if arguments.device == "cpu" else f"{8 * arguments.side}px-"
+        name = f"images-{model}-{size}" + re.sub(r"[^a-z0-9]+", "-", result["machine"].lower()).strip("-") + "-" + result["date"]
         if arguments.add:
             before = json.loads((arguments.out / f"{name}.json").read_text())
             result = {key: before[key] | value if isinstance(value, dict) else value for key, value in result.items()}

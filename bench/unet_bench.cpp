@@ -1,6 +1,7 @@
 // Training steps of a UNet: lowrank_unet_bench JOB.json, for bench/unet.py. Modes: "write" makes the rows' adapters,
 // "parity" writes the gradients of their first step, "profile" says where the time of steps goes, "steps" takes one for each line of
-// standard input and prints its seconds, so that two programs can take turns; "sampling" draws latents in place of such a step.
+// standard input and prints its seconds, so that two programs can take turns ("next": the next row's turn); "sampling" draws latents in
+// place of such a step. "device" is cpu unless the job says cuda.
 #include <ATen/Parallel.h>
 #include <ATen/ops/zeros_like.h>
 #include <chrono>
@@ -16,6 +17,7 @@
 #include "lowrank/models/weights.h"
 #include "lowrank/nn/new_weights.h"
 #include "lowrank/tensor/dtype.h"
+#include "lowrank/tensor/memory.h"
 #include "lowrank/tensor/random.h"
 #include "lowrank/tensor/runtime.h"
 #include "lowrank/train/adamw.h"
@@ -27,6 +29,8 @@ namespace {
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
+at::Device device_of(const Json& job) { return tensor::parse_device(job.value("device", "cpu")); }
+
 std::shared_ptr<models::UNet2DConditionModel> read_unet(const Json& job, at::ScalarType dtype) {
   const auto file = job.at("weights").get<std::string>(), config = job.at("config").get<std::string>();
   const nn::NewWeights weights(c10::TensorOptions().dtype(dtype), nn::NewWeightsAre::replaced);
@@ -36,6 +40,7 @@ std::shared_ptr<models::UNet2DConditionModel> read_unet(const Json& job, at::Sca
   tensors.fill(
       *unet, [](const std::string& name) { return io::LdmTensor{name}; }, dtype);
   tensors.finish();
+  unet->to(device_of(job));
   return unet;
 }
 
@@ -52,12 +57,13 @@ class Row {
     const auto scheduler = diffusion::parse_scheduler_config(models::pipeline_configs("sd15")["scheduler"], "sd15", "ddpm");
     loss_.emplace(diffusion::NoiseSchedule(scheduler), scheduler.prediction, diffusion::DiffusionOptions{});
     const auto inputs = tensor::load_tensors(job.at("inputs").get<std::string>());
-    batch_.clean = inputs.at("latents");
+    const auto device = device_of(job);
+    batch_.clean = inputs.at("latents").to(device);
     const int64_t pictures = batch_.clean.size(0);
     for (int64_t i = 0; i < pictures; ++i) batch_.ids.push_back(i);
     batch_.weights.assign(static_cast<size_t>(pictures), 1.0 / static_cast<double>(pictures));
-    batch_.text.states = inputs.at("states").to(unet.parameters().front().scalar_type());
-    noise_ = inputs.at("noise");
+    batch_.text.states = inputs.at("states").to(device, unet.parameters().front().scalar_type());
+    noise_ = inputs.at("noise").to(device);
   }
   ~Row() { adapters::detach(set_); }
   Row(const Row&) = delete;
@@ -122,21 +128,24 @@ class Row {
   at::Tensor noise_;
 };
 
-/// One step a line: prints its seconds at once, and at the end of the input what the process was in all.
+/// One step a line, up to "next" or the end of the input: prints its seconds at once; what the process was in all.
 Json take_steps(const Json& job, Row& row) {
+  const auto device = device_of(job);
   std::vector<double> losses;
   double first = 0;
   std::string line;
-  while (std::getline(std::cin, line)) {
+  if (!device.is_cpu()) tensor::reset_peak(device);
+  while (std::getline(std::cin, line) && line != "next") {
     const double begin = now();
     losses.push_back(row.step());
+    tensor::synchronize(device);
     if (first == 0) first = now();
     std::printf("%.6f\n", now() - begin);
     std::fflush(stdout);
   }
   return {{"losses", losses},
           {"first_step", first - job.at("started").get<double>()},
-          {"peak_bytes", tensor::peak_resident_bytes()},
+          {"peak_bytes", tensor::peak_bytes(device)},
           {"trained", row.count()}};
 }
 
@@ -146,18 +155,20 @@ Json draw(const Json& job, const std::shared_ptr<models::UNet2DConditionModel>& 
   pipeline.unet = unet;
   pipeline.scheduler = models::pipeline_configs("sd15")["scheduler"];
   const auto inputs = tensor::load_tensors(job.at("inputs").get<std::string>());
-  const generate::Conditions conditions{{inputs.at("states"), {}}, {inputs.at("negative"), {}}};
+  const auto device = device_of(job);
+  const generate::Conditions conditions{{inputs.at("states").to(device), {}}, {inputs.at("negative").to(device), {}}};
   const auto sampler = generate::sampler_for(pipeline, {.sampler = "ddim", .steps = job.at("sampling_steps")});
   const std::vector<uint64_t> seeds(static_cast<size_t>(inputs.at("noise").size(0)));
   at::Tensor latents;
   for (std::string line; std::getline(std::cin, line);) {
     const double begin = now();
-    latents = generate::denoise(pipeline, *sampler, conditions, job.at("cfg"), inputs.at("noise"), seeds);
+    latents = generate::denoise(pipeline, *sampler, conditions, job.at("cfg"), inputs.at("noise").to(device), seeds);
+    tensor::synchronize(device);
     std::printf("%.6f\n", now() - begin);
     std::fflush(stdout);
   }
   tensor::save_tensors(job.at("latents").get<std::string>(), {{"latents", latents.contiguous()}}, {});
-  return {{"peak_bytes", tensor::peak_resident_bytes()}};
+  return {{"peak_bytes", tensor::peak_bytes(device)}};
 }
 
 Json profile(const Json& job, Row& row, int64_t rank) {

@@ -75,10 +75,11 @@ def markdown(result):
     text = f"# Image training steps against diffusers: {result.get('machine', '')}, {result['date']}\n\n"
     if result["quick"]:
         text += "A quick look: three turns a row.\n\n"
+    on_cpu = result.get("device", "cpu") == "cpu"
     unet = "SD1.5's full-size UNet (860 M random weights)" if result["model"] == "sd15" else f"The UNet of {result['model']}"
     text += (f"{unet}, latents {result['side']}×{result['side']}, batch {result['batch']}, LoKr factor 8, "
-             "gradient clipping, AdamW. Ratios are medians of neighbouring steps' ratios with 95 % bootstrap intervals; peaks are of the "
-             "whole process.\n\n")
+             "gradient clipping, AdamW. Ratios are medians of neighbouring steps' ratios with 95 % bootstrap intervals; peaks are of "
+             f"{'the whole process' if on_cpu else 'what the allocator gave out on the GPU'}.\n\n")
     for dtype in ("float32", "bfloat16"):
         for group, words in GROUPS.items():
             rows = {name.removesuffix(" " + dtype): row for name, row in result["rows"].items()
@@ -90,6 +91,11 @@ def markdown(result):
     for dtype, row in result["sampling"].items():
         text += f"## Sampling, {row['steps']} guided DDIM steps, {dtype}\n\n{sampling_line(row)}.\n\n"
     if result["parity"]:
-        text += ("## Parity of step 1\n\nRelative distances from the peer's float32; for bfloat16 beside the distance of the peer's own.\n\n"
+        sides = {parity.get("side", result["side"]) for parity in result["parity"].values()}
+        of_side = "" if sides == {result["side"]} else f"; on latents of {max(sides)}×{max(sides)}, where a program was checked first"
+        text += ("## Parity of step 1\n\nRelative distances from the peer's float32; for bfloat16 beside the distance of the peer's own"
+                 f"{of_side}.\n\n"
                  f"{parities(result)}\n")
+    if not result["profile"]:
+        return text
     return text + f"## Where our step goes\n\nThe largest operators with their calls a step.\n\n{profiles(result)}"

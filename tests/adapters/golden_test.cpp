@@ -6,8 +6,6 @@
 #include "support/expect_close.h"
 #include "support/tolerance.h"
 
-#include "lowrank/tensor/load.h"
-
 namespace lowrank::test {
 
 namespace {
@@ -80,7 +78,7 @@ class Golden : public testing::TestWithParam<std::string> {};
 TEST_P(Golden, OutputMergedWeightAndGradientsAreThoseOfTheReference) {
   const auto path = kFolder / (GetParam() + ".safetensors");
   const io::Metadata metadata = io::TensorFile::open(path).metadata();
-  const tensor::TensorMap golden = tensor::load_tensors(path);
+  const tensor::TensorMap golden = load_golden(path);
   const adapters::Method& method = adapters::method_named(metadata.at("method"));
   Configured options(method, std::stoll(metadata.at("rank")), std::stod(metadata.at("alpha")));
   options.table().apply(Json::parse(metadata.at("options")), path.filename().string());

@@ -60,15 +60,15 @@ inline nn::Conv2dOptions conv2d_options(const std::string& kind) {
   return options;
 }
 
+/// With the weights of any new layer.
+inline std::shared_ptr<nn::Host> make_new_host(const std::string& kind, bool with_fused = true) {
+  if (kind == "embedding") return make_layer<nn::Embedding>(with_fused, kIn, kOut);
+  if (kind.starts_with("conv2d")) return make_layer<nn::Conv2d>(with_fused, conv2d_options(kind));
+  return make_layer<nn::Linear>(with_fused, kIn, kOut, kind == "linear");
+}
+
 inline std::shared_ptr<nn::Host> make_host(const std::string& kind, c10::ScalarType dtype, bool with_fused = true) {
-  std::shared_ptr<nn::Host> host;
-  if (kind == "embedding") {
-    host = make_layer<nn::Embedding>(with_fused, kIn, kOut);
-  } else if (kind.starts_with("conv2d")) {
-    host = make_layer<nn::Conv2d>(with_fused, conv2d_options(kind));
-  } else {
-    host = make_layer<nn::Linear>(with_fused, kIn, kOut, kind == "linear");
-  }
+  const auto host = make_new_host(kind, with_fused);
   host->set_weight(fixed(host->weight().sizes(), 1, 0.5, dtype));
   if (host->bias().defined()) host->set_bias(fixed({kOut}, 2, 0.5, dtype));
   return host;

@@ -19,7 +19,7 @@ std::vector<LawCase> cases(const std::vector<at::ScalarType>& dtypes) {
   std::vector<LawCase> all;
   for (const Method* method : methods()) {
     for (const auto& kind : kHostKinds) {
-      if (!method->supports(make_host(kind, at::kFloat)->shape())) continue;
+      if (!method->supports(make_new_host(kind)->shape())) continue;
       for (const auto dtype : dtypes) all.push_back({method, kind, dtype});
     }
   }
@@ -31,9 +31,10 @@ class Laws : public testing::TestWithParam<LawCase> {
   const Method& method() const { return *GetParam().method; }
   at::ScalarType dtype() const { return GetParam().dtype; }
   double bound() const {
-    // Without AVX-512 the library's float32 convolutions are 1.7e-5 from each other.
-    const bool loose = GetParam().host == "conv2d" && dtype() == at::kFloat && at::get_cpu_capability() != "AVX512";
-    return loose ? 3e-5 : tolerance(dtype());
+    // The libraries' float32 convolutions are 1.7e-5 from each other without AVX-512, 6.9e-5 on an H200.
+    if (GetParam().host != "conv2d" || dtype() != at::kFloat) return tolerance(dtype());
+    if (test_device().is_cuda()) return 1e-4;
+    return at::get_cpu_capability() == "AVX512" ? tolerance(dtype()) : 3e-5;
   }
   bool has_input_gradient() const { return input(1).is_floating_point(); }
   std::shared_ptr<nn::Host> host(bool with_fused = true) const { return make_host(GetParam().host, dtype(), with_fused); }

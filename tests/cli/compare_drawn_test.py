@@ -8,10 +8,10 @@ import sys
 import unittest
 from pathlib import Path
 
-from support import INVALID, MadeFiles, run_program
+from support import DEVICE, INVALID, MadeFiles, run_program
 
 PROGRAM, MAKER = sys.argv.pop(1), sys.argv.pop(1)
-SMALL = ("--resolution", 16, "--bucket-min", 8, "--bucket-max", 32, "--bucket-step", 8, "--device", "cpu", "--dtype", "float32", "--rank", 2,
+SMALL = ("--resolution", 16, "--bucket-min", 8, "--bucket-max", 32, "--bucket-step", 8, "--device", DEVICE, "--dtype", "float32", "--rank", 2,
          "--epochs", 2, "--sampler", "ddim", "--steps", 2, "--validation-fraction", 0.2, "--sheet-rows", 2)
 
 

@@ -12,10 +12,10 @@ import sys
 import unittest
 from pathlib import Path
 
-from support import CANCELLED, FORMAT, INVALID, UNSUPPORTED, MadeFiles, run_program
+from support import CANCELLED, DEVICE, FORMAT, INVALID, UNSUPPORTED, MadeFiles, run_program
 
 PROGRAM, MAKER = sys.argv.pop(1), sys.argv.pop(1)
-SMALL = ("--resolution", 16, "--bucket-min", 8, "--bucket-max", 32, "--bucket-step", 8, "--device", "cpu", "--dtype", "float32", "--rank", 2)
+SMALL = ("--resolution", 16, "--bucket-min", 8, "--bucket-max", 32, "--bucket-step", 8, "--device", DEVICE, "--dtype", "float32", "--rank", 2)
 
 
 def run(*arguments, **checks):
@@ -97,7 +97,7 @@ class Diffusion(MadeFiles):
         self.assertIn("naïve 🎃\nNegative prompt: dark\nSteps: 2, ".encode(), (samples / "000004-02.png").read_bytes())
         # The base's pictures are those of `lowrank sample`, which takes the same flags.
         run("sample", "--model", self.tmp / "model", "--prompt", "a photograph, dark", *(str(flag).replace("--sample-", "--") for flag in flags[2:]),
-            "--width", 16, "--height", 16, "--device", "cpu", "--dtype", "float32", "--out", self.tmp / "base")
+            "--width", 16, "--height", 16, "--device", DEVICE, "--dtype", "float32", "--out", self.tmp / "base")
         self.assertEqual(pixels(samples / "000000-00.png"), pixels(self.tmp / "base/00000-3.png"))
         self.assertNotEqual(pixels(samples / "000010-00.png"), pixels(self.tmp / "base/00000-3.png"))
         self.train("plain", "--epochs", 2)
@@ -138,7 +138,7 @@ class Diffusion(MadeFiles):
         size = [(self.tmp / name / "unet/diffusion_pytorch_model.safetensors").stat().st_size for name in ("base/model", "half")]
         self.assertLess(size[1], 0.6 * size[0])
         run("sample", "--model", self.tmp / "half", "--prompt", "disc", "--steps", 2, "--width", 16, "--height", 16, "--out", self.tmp / "drawn",
-            "--device", "cpu")
+            "--device", DEVICE)
         self.assertIn("--kl-weight does not apply", run("train", "--model", self.tmp / "new", "--kl-weight", 1, "--out", self.tmp / "no", *pictures,
                                                         status=INVALID).stderr)
         self.assertIn("expected full", run("train", "--model", self.tmp / "new", "--component", "vae", "--data", self.tmp / "pictures",

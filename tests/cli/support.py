@@ -1,5 +1,6 @@
 """What the tests of the program share: running it, small files, and the ways in which a machine refuses."""
 import json
+import os
 import random
 import resource
 import signal
@@ -10,6 +11,7 @@ import unittest
 import zlib
 from pathlib import Path
 
+DEVICE = os.environ.get("LOWRANK_TEST_DEVICE", "cpu")
 INVALID, FORMAT, SHAPE, UNSUPPORTED, IO, CANCELLED = 2, 3, 4, 5, 6, 130
 
 

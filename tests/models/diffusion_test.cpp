@@ -16,12 +16,13 @@ template <class Model, class... Args>
 std::shared_ptr<Model> tiny(const std::string& name, Args... args) {
   const auto model = std::make_shared<Model>(read_json(diffusion_golden(name + ".json")), name, args...);
   fill_fixed(*model);
+  model->to(test::test_device());
   return model;
 }
 
 class TinyUNet : public ::testing::TestWithParam<const char*> {
  protected:
-  tensor::TensorMap golden_ = tensor::load_tensors(diffusion_golden(GetParam() + std::string(".safetensors")));
+  tensor::TensorMap golden_ = test::load_golden(diffusion_golden(GetParam() + std::string(".safetensors")));
   std::shared_ptr<UNet2DConditionModel> model_ = tiny<UNet2DConditionModel>(GetParam());
   at::Tensor x_ = golden_.at("x").clone().set_requires_grad(true), states_ = golden_.at("states").clone().set_requires_grad(true);
 
@@ -110,7 +111,7 @@ TEST_P(TinyUNet, RefusesInputsThatDoNotFit) {
 INSTANTIATE_TEST_SUITE_P(Kinds, TinyUNet, ::testing::Values("unet_sd15", "unet_sdxl"), [](const auto& i) { return std::string(i.param); });
 
 TEST(TinyVae, EncodesAndDecodesAsDiffusersWithEveryGradient) {
-  const auto golden = tensor::load_tensors(diffusion_golden("vae.safetensors"));
+  const auto golden = test::load_golden(diffusion_golden("vae.safetensors"));
   const auto model = tiny<AutoencoderKL>("vae");
   const at::Tensor pictures = golden.at("pictures").clone().set_requires_grad(true),
                    latents = golden.at("latents").clone().set_requires_grad(true);
@@ -131,7 +132,7 @@ class TinyClip : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(TinyClip, StatesSkippedStatesAndPooledEqualTransformers) {
   const std::string name = GetParam();
-  const auto golden = tensor::load_tensors(diffusion_golden(name + ".safetensors"));
+  const auto golden = test::load_golden(diffusion_golden(name + ".safetensors"));
   const auto model = tiny<ClipTextModel>(name, name == "clip_projection");
   const at::Tensor& ids = golden.at("ids");
   const ClipTextOutput last = model->forward(ids, 0, /*final_norm=*/true, /*pool=*/true);
@@ -152,7 +153,7 @@ INSTANTIATE_TEST_SUITE_P(Kinds, TinyClip, ::testing::Values("clip", "clip_projec
 
 TEST(TinyClip, RefusesIdsThatItDoesNotKnow) {
   const auto model = tiny<ClipTextModel>("clip", false);
-  const auto ids = [](std::vector<int64_t> row) { return at::tensor(row).unsqueeze(0); };
+  const auto ids = [](std::vector<int64_t> row) { return at::tensor(row).unsqueeze(0).to(test::test_device()); };
   EXPECT_LOWRANK_ERROR(model->forward(ids({38, 40}), 0, true, false), ErrorKind::invalid_argument, "ids from 0 to 39, got 38 to 40");
   EXPECT_LOWRANK_ERROR(model->forward(ids(std::vector<int64_t>(10, 1)), 0, true, false), ErrorKind::invalid_argument,
                        "at most 9 tokens, got 10");

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "support/device.h"
 #include "support/expect_error.h"
 #include "support/temp_dir.h"
 
@@ -21,6 +22,17 @@ namespace fs = std::filesystem;
 
 inline fs::path golden(const std::string& name) { return fs::path(LOWRANK_SOURCE_DIR) / "tests/golden/models" / name; }
 
+/// On the tests' device.
+inline nn::Packed on_device(nn::Packed batch) {
+  for (at::Tensor* part : {&batch.ids, &batch.positions, &batch.type_ids}) *part = part->to(test::test_device());
+  return batch;
+}
+template <class SomeModel>
+std::unique_ptr<SomeModel> on_device(std::unique_ptr<SomeModel> model) {
+  model->to(test::test_device());
+  return model;
+}
+
 /// The packed batch of an expected.safetensors.
 inline nn::Packed batch_of(const tensor::TensorMap& expected) {
   const at::Tensor offsets = expected.at("offsets");
@@ -33,13 +45,13 @@ inline nn::Packed batch_of(const tensor::TensorMap& expected) {
     ids.push_back(slice(expected.at("ids"), b));
     if (expected.contains("type_ids")) types.push_back(slice(expected.at("type_ids"), b));
   }
-  return nn::pack(ids, types);
+  return on_device(nn::pack(ids, types));
 }
 
 /// max|actual − expected| over the larger of max|expected| and `floor`.
 inline double difference(const at::Tensor& actual, const at::Tensor& expected, double floor = 1e-30) {
   if (actual.sizes() != expected.sizes()) return std::numeric_limits<double>::infinity();
-  const double error = (actual.to(at::kDouble) - expected.to(at::kDouble)).abs().max().item<double>();
+  const double error = (actual.to(at::kCPU, at::kDouble) - expected.to(at::kCPU, at::kDouble)).abs().max().item<double>();
   return error / std::max(expected.abs().max().item<double>(), floor);
 }
 
@@ -54,7 +66,8 @@ inline std::string scale_of(const std::string& name) {
 }
 
 /// transformers' loss for a problem_type.
-inline at::Tensor loss_of(const at::Tensor& logits, const at::Tensor& labels, HeadKind kind) {
+inline at::Tensor loss_of(const at::Tensor& logits, const at::Tensor& stored, HeadKind kind) {
+  const at::Tensor labels = stored.to(logits.device());
   if (kind == HeadKind::regression) return at::mse_loss(logits.squeeze(1), labels);
   if (kind == HeadKind::multi_label) return at::binary_cross_entropy_with_logits(logits, labels);
   return at::cross_entropy_loss(logits, labels);

@@ -61,8 +61,8 @@ std::map<std::string, std::shared_ptr<Recorder>> record_all(Model& model) {
 }  // namespace
 
 TEST(Vit, ClassifierEqualsTransformersInLogitsAndEveryGradient) {
-  const auto expected = tensor::load_tensors(golden("vit_single") / "expected.safetensors");
-  const auto model = load_image_model(golden("vit_single"), stored_head(golden("vit_single")));
+  const auto expected = test::load_golden(golden("vit_single") / "expected.safetensors");
+  const auto model = on_device(load_image_model(golden("vit_single"), stored_head(golden("vit_single"))));
   const nn::Pictures pictures{expected.at("pixel_values"), {}};
   EXPECT_EQ(model->architecture(), "ViTForImageClassification");
   EXPECT_EQ(model->head().labels, (std::vector<std::string>{"red", "green", "blue"}));
@@ -79,8 +79,8 @@ TEST(Vit, ClassifierEqualsTransformersInLogitsAndEveryGradient) {
 }
 
 TEST(Vit, BareModelOfOblongPicturesWithoutProjectionBiasesEqualsTransformers) {
-  const auto expected = tensor::load_tensors(golden("vit_bare") / "expected.safetensors");
-  const auto model = load_image_model(golden("vit_bare"), stored_head(golden("vit_bare")));
+  const auto expected = test::load_golden(golden("vit_bare") / "expected.safetensors");
+  const auto model = on_device(load_image_model(golden("vit_bare"), stored_head(golden("vit_bare"))));
   EXPECT_EQ(model->architecture(), "ViTModel");
   EXPECT_FALSE(model->named_parameters().contains("layers.0.attention.q_proj.bias"));
   all_train(*model);

@@ -1,9 +1,12 @@
-// Tensors by formula, equal here and in tools/golden/*.py: element i of salt k is mix(i + 1, k) scaled to [−scale, scale).
+// Tensors by formula on the tests' device, equal here and in tools/golden/*.py: element i of salt k is mix(i + 1, k) scaled to [−scale,
+// scale).
 #pragma once
 
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
 #include <cstdint>
+
+#include "support/device.h"
 
 namespace lowrank::test {
 
@@ -17,7 +20,7 @@ inline at::Tensor fixed(at::IntArrayRef shape, uint32_t salt, double scale = 1.0
   at::Tensor values = at::empty(shape, at::kDouble);
   double* out = values.mutable_data_ptr<double>();
   for (int64_t i = 0; i < values.numel(); ++i) out[i] = scale * fixed_value(static_cast<uint32_t>(i), salt);
-  return values.to(dtype);
+  return values.to(test_device(), dtype);
 }
 
 }  // namespace lowrank::test

@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 #include <thread>
 
-#include "lowrank/tensor/runtime.h"
+#include "lowrank/tensor/memory.h"
 
 namespace lowrank::tensor {
 namespace {

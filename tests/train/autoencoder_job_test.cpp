@@ -27,7 +27,7 @@ class AutoencoderTraining : public ::testing::Test {
 
   AutoencoderRequest request(const std::string& out) {
     AutoencoderRequest request;
-    request.options = {.learning_rate = 2e-3, .epochs = 2, .batch_size = 2, .dtype = "float32", .device = "cpu"};
+    request.options = {.learning_rate = 2e-3, .epochs = 2, .batch_size = 2, .dtype = "float32", .device = test::test_device_name()};
     request.options.best_by = "loss";
     request.out = out.empty() ? fs::path() : folder_ / out;
     request.model = folder_ / "model";

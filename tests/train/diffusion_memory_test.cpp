@@ -74,7 +74,7 @@ TEST_F(DiffusionMemory, ForeseesWhatSamplingTakes) {
   const int64_t planned = phase(plan_memory(job), "sampling").activations;
   job.prepare({});
   const at::NoGradGuard no_grad;
-  const int64_t taken = peak_allocation([&] { job.draw_samples(0, false, nullptr, {}); });
+  const int64_t taken = peak_allocation(test::test_device(), [&] { job.draw_samples(0, false, nullptr, {}); });
   EXPECT_NEAR(static_cast<double>(planned) / static_cast<double>(taken), 1, 0.1);
 }
 

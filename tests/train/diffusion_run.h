@@ -30,7 +30,7 @@ class DiffusionRun : public ::testing::Test {
 
   train::DiffusionRequest request(const std::string& out, const std::string& method = "lora") {
     train::DiffusionRequest request;
-    request.options = {.learning_rate = 0.01, .epochs = 2, .batch_size = 2, .dtype = "float32", .device = "cpu"};
+    request.options = {.learning_rate = 0.01, .epochs = 2, .batch_size = 2, .dtype = "float32", .device = test_device_name()};
     request.out = out.empty() ? std::filesystem::path() : folder_ / out;
     request.model = model_;
     request.method = method;

@@ -79,7 +79,7 @@ TEST_F(DiffusionSamples, AreWhatTheSavedAdapterDraws) {
     wanted.options.learning_rate = 0.1;
     train(wanted);
     const auto base = drawn(wanted, ""), adapted = drawn(wanted, wanted.out / "adapter.safetensors");
-    EXPECT_EQ(picture(wanted, "000000-00.png"), base) << kind;
+    EXPECT_LE(largest_difference(picture(wanted, "000000-00.png"), base), test::test_device().is_cuda() ? 1 : 0) << kind;
     EXPECT_LE(largest_difference(picture(wanted, "000006-00.png"), adapted), 1) << kind;
     EXPECT_GT(largest_difference(base, adapted), 2) << kind;
   }

@@ -15,7 +15,7 @@ namespace lowrank::train {
 namespace {
 
 TEST(MemoryPlanTest, TheMeterSeesTheMostThatLivedAtOnce) {
-  const int64_t peak = peak_allocation([] {
+  const int64_t peak = peak_allocation(at::kCPU, [] {
     { const at::Tensor first = at::empty({1000}, at::kFloat); }
     const at::Tensor second = at::empty({3000}, at::kFloat), third = at::empty({500}, at::kFloat);
   });
@@ -40,8 +40,8 @@ TEST(MemoryPlanTest, ForeseesTheTensorsOfTheLargestBatch) {
     for (int64_t epoch = 0; epoch < request.options.epochs; ++epoch) {
       for (int64_t index = 0; index < 2; ++index) {
         const data::Batch batch = batcher.batch(epoch, index);
-        most = std::max(most, peak_allocation([&] {
-                          Objective(split.train).sum(trainee.outputs(evaluate::to_packed(batch, at::kCPU)), batch).backward();
+        most = std::max(most, peak_allocation(test::test_device(), [&] {
+                          Objective(split.train).sum(trainee.outputs(evaluate::to_packed(batch, test::test_device())), batch).backward();
                         }));
       }
     }

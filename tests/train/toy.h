@@ -5,6 +5,8 @@
 #include <filesystem>
 #include <string>
 
+#include "support/device.h"
+
 #include "lowrank/base/file.h"
 #include "lowrank/base/json.h"
 #include "lowrank/base/random.h"
@@ -109,7 +111,7 @@ inline train::TrainRequest toy_request(const std::filesystem::path& model, const
     request.adapter->rank = 4;
     request.adapter->alpha = 8;
   }
-  request.options = {.learning_rate = 0.01, .epochs = 4, .batch_size = 8, .dtype = "float32", .device = "cpu"};
+  request.options = {.learning_rate = 0.01, .epochs = 4, .batch_size = 8, .dtype = "float32", .device = test_device_name()};
   return request;
 }
 

@@ -130,7 +130,7 @@ TEST_F(TrainerTest, PackedSequencesDoNotSeeEachOther) {
       tensors.push_back(parameter.tensor.mutable_grad() = at::zeros_like(parameter.tensor));
     for (const auto& rows : batches) {
       const data::Batch batch = data::collate(split.train, rows);
-      outputs.push_back(trainee.outputs(evaluate::to_packed(batch, at::kCPU)));
+      outputs.push_back(trainee.outputs(evaluate::to_packed(batch, test::test_device())));
       objective.sum(outputs.back(), batch).backward();
     }
     return tensors;

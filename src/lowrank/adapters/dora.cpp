@@ -1,5 +1,6 @@
 #include "lowrank/adapters/dora.h"
 
+#include <ATen/ops/addmm.h>
 #include <ATen/ops/equal.h>
 #include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/mm.h>
@@ -94,15 +95,20 @@ at::Tensor RowNorms::of(const nn::Host& host, const at::Tensor& A, const at::Ten
     // Kept for later passes, which may record gradients: not an inference tensor even when this one is such a pass.
     const c10::InferenceMode ordinary(false);
     const at::NoGradGuard no_grad;
-    if (new_weight) squares_ = row_norms(host.matrix()).square();
-    compute(host, A, B, scale);
+    ++computations_;
+    if (A.is_cpu()) {
+      if (new_weight) squares_ = row_norms(host.matrix()).square();
+      compute(host, A, B, scale);
+    } else {
+      compute_directly(host, A, B, scale, with_gradient);
+    }
+    divisors_ = norms_.masked_fill(norms_ == 0, 1);
   }
   if (with_gradient && at::GradMode::is_enabled()) return NormGradient::apply(A, B, host.matrix(), projected_, norms_, scale);
   return norms_;
 }
 
 void RowNorms::compute(const nn::Host& host, const at::Tensor& A, const at::Tensor& B, double scale) {
-  ++computations_;
   projected_ = host.project_weight(A);
   at::Tensor sum = kernels::adapted_row_squares(projected_, A, B, scale, squares_);
   const at::Tensor cancelled = sum.lt(kCancellation * squares_).nonzero().flatten();
@@ -112,7 +118,11 @@ void RowNorms::compute(const nn::Host& host, const at::Tensor& A, const at::Tens
     sum.index_copy_(0, cancelled, row_norms(rows).square());
   }
   norms_ = sum.sqrt_().to(A.scalar_type());
-  divisors_ = norms_.masked_fill(norms_ == 0, 1);
+}
+
+void RowNorms::compute_directly(const nn::Host& host, const at::Tensor& A, const at::Tensor& B, double scale, bool with_gradient) {
+  norms_ = at::linalg_vector_norm(at::addmm(host.matrix().to(A.scalar_type()), B, A, 1, scale), 2, {1});
+  if (with_gradient) projected_ = host.project_weight(A);
 }
 
 DoraAdapter::DoraAdapter(const ModuleOptions& options, const nn::Host& host)

@@ -40,6 +40,8 @@ class RowNorms {
     bool update_contents(const at::Tensor& now);
   };
   void compute(const nn::Host& host, const at::Tensor& A, const at::Tensor& B, double scale);
+  /// W + s·B·A in memory for its norms: for devices that work ahead, which compute() would make wait when it looks at its numbers.
+  void compute_directly(const nn::Host& host, const at::Tensor& A, const at::Tensor& B, double scale, bool with_gradient);
 
   State weight_, a_, b_;
   at::Tensor squares_;    // ‖W_j‖² [O], float64

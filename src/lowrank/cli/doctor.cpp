@@ -11,6 +11,7 @@
 #include "lowrank/base/error.h"
 #include "lowrank/cli/command.h"
 #include "lowrank/cli/terminal.h"
+#include "lowrank/tensor/memory.h"
 #include "lowrank/tensor/runtime.h"
 
 namespace lowrank::cli {
@@ -38,13 +39,17 @@ Json examine() {
   facts["machine"] = tensor::machine_description();
   facts["libtorch"] = TORCH_VERSION;
   facts["threads"] = at::get_num_threads();
-  facts["memory_available_bytes"] = tensor::available_bytes();
+  facts["memory_available_bytes"] = tensor::available_bytes(at::kCPU);
   facts["disk_free_bytes"] = static_cast<int64_t>(std::filesystem::space(".").available);
   facts["float32_gflops"] = matrix_rate(at::kFloat, at::kCPU);
   // Without instructions for it a bfloat16 product is emulated, a hundred times slower: not worth the wait.
   const bool has_bfloat16 = tensor::prefers_bfloat16(at::kCPU);
   facts["bfloat16_gflops"] = has_bfloat16 ? Json(matrix_rate(at::kBFloat16, at::kCPU)) : Json();
   facts["cuda_devices"] = at::hasCUDA() ? static_cast<int64_t>(at::detail::getCUDAHooks().deviceCount()) : 0;
+  if (at::hasCUDA()) {
+    facts["cuda_memory_available_bytes"] = tensor::available_bytes(at::kCUDA);
+    facts["cuda_bfloat16_gflops"] = matrix_rate(at::kBFloat16, at::kCUDA);
+  }
   return facts;
 }
 
@@ -86,6 +91,10 @@ int run(bool json, int64_t threads) {
   const double bfloat16 = rate_or_zero(facts["bfloat16_gflops"]);
   row("bfloat16 products", bfloat16 > 0 ? fmt::format("{:.0f} GFLOP/s", bfloat16) : "no instructions for them");
   row("GPUs", facts["cuda_devices"].get<int64_t>() == 0 ? "none found by libtorch" : std::to_string(facts["cuda_devices"].get<int64_t>()));
+  if (facts.contains("cuda_memory_available_bytes")) {
+    row("GPU memory free", bytes_text(facts["cuda_memory_available_bytes"].get<int64_t>()));
+    row("GPU bfloat16", fmt::format("{:.0f} GFLOP/s", facts["cuda_bfloat16_gflops"].get<double>()));
+  }
   std::cout << "What to do\n";
   for (const auto& line : lines) std::cout << "  " << line << "\n";
   return 0;

@@ -6,7 +6,7 @@
 #include "lowrank/cli/diffusion_run.h"
 #include "lowrank/cli/run_options.h"
 #include "lowrank/cli/terminal.h"
-#include "lowrank/tensor/runtime.h"
+#include "lowrank/tensor/memory.h"
 #include "lowrank/train/train.h"
 
 namespace lowrank::cli {
@@ -26,7 +26,7 @@ int run(Command& command, RunOptions& options) {
 }  // namespace
 
 int print_plan(const Command& command, const train::MemoryPlan& plan, const Json& report, const std::string& report_text) {
-  const int64_t available = tensor::available_bytes(), needed = plan.peak() - tensor::resident_bytes();
+  const int64_t available = tensor::available_bytes(plan.device), needed = plan.peak() - tensor::used_bytes(plan.device);
   const bool fits = needed <= available;
   if (command.json()) {
     Json json = plan.to_json();

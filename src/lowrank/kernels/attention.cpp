@@ -1,11 +1,13 @@
 #include "lowrank/kernels/attention.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/ops/_efficient_attention_forward.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
+#include <ATen/ops/tensor.h>
 #include <ATen/record_function.h>
 #include <algorithm>
 #include <cmath>
@@ -111,7 +113,25 @@ struct PackedAttention : torch::autograd::Function<PackedAttention> {
   }
 };
 
-/// The plain twin, for devices without a kernel here: one library attention call a sequence.
+at::Tensor as_int(const std::vector<int64_t>& offsets, c10::Device device) { return at::tensor(offsets, at::kInt).to(device); }
+
+int64_t longest(const std::vector<int64_t>& offsets) {
+  int64_t most = 0;
+  for (size_t s = 0; s + 1 < offsets.size(); ++s) most = std::max(most, offsets[s + 1] - offsets[s]);
+  return most;
+}
+
+/// The library's attention over packed rows, which only CUDA has and not for float64.
+at::Tensor by_offsets(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const std::vector<int64_t>& query_offsets,
+                      const std::vector<int64_t>& key_offsets, int64_t heads) {
+  const auto split = [&](const at::Tensor& x) { return x.reshape({1, -1, heads, x.size(1) / heads}); };
+  const at::Tensor y = std::get<0>(at::_efficient_attention_forward(
+      split(q), split(k), split(v), /*bias=*/{}, as_int(query_offsets, q.device()), as_int(key_offsets, q.device()), longest(query_offsets),
+      longest(key_offsets), /*dropout_p=*/0.0, /*custom_mask_type=*/0, /*compute_log_sumexp=*/at::GradMode::is_enabled()));
+  return y.reshape({-1, q.size(1)});
+}
+
+/// The plain twin, for what has no kernel: one library attention call a sequence.
 at::Tensor by_sequence(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const std::vector<int64_t>& query_offsets,
                        const std::vector<int64_t>& key_offsets, int64_t heads) {
   std::vector<at::Tensor> parts;
@@ -140,6 +160,7 @@ at::Tensor packed_attention(const at::Tensor& q, const at::Tensor& k, const at::
         "packed_attention", "expected {} query and {} key rows, got {}, {} and {}", query_offsets.back(), key_offsets.back(), q.size(0),
         k.size(0), v.size(0));
   RECORD_FUNCTION("lowrank::packed_attention", std::vector<c10::IValue>{});
+  if (q.is_cuda() && q.scalar_type() != at::kDouble) return by_offsets(q, k, v, query_offsets, key_offsets, heads);
   if (!q.is_cpu()) return by_sequence(q, k, v, query_offsets, key_offsets, heads);
   const int64_t depth = q.size(1) / heads, lanes = q.scalar_type() == at::kDouble ? kNarrowLanes<double> : kNarrowLanes<float>;
   const int64_t padding = work_dtype(q.scalar_type()) == at::kBFloat16 ? 0 : (lanes - depth % lanes) % lanes;

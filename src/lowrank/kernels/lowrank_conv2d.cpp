@@ -10,6 +10,7 @@
 
 #include "lowrank/kernels/channels.h"
 #include "lowrank/kernels/lowrank_conv2d_rows.h"
+#include "lowrank/kernels/plain_conv2d.h"
 
 namespace lowrank::kernels {
 
@@ -129,6 +130,7 @@ at::Tensor lowrank_conv2d(const at::Tensor& x, const at::Tensor& weight, const a
                           const at::Tensor& A, const at::Tensor& B, double scale, const at::Tensor& gain, const at::Tensor& mix,
                           const at::Tensor& frozen) {
   const LowRankUpdate update{A, B, gain, mix, scale};
+  if (!x.is_cpu()) return plain_lowrank_conv2d(x, weight, bias, geometry, update);
   if (has_rows_conv2d(x, update, geometry)) return rows_conv2d(x, weight, bias, geometry, update, frozen);
   const auto maybe = [](const at::Tensor& t) { return t.defined() ? std::optional(t) : std::nullopt; };
   return LowRankConv2d::apply(x, A, B, weight, scale, numbers_of(geometry), maybe(bias), maybe(gain), maybe(mix));

@@ -11,7 +11,8 @@ namespace lowrank::kernels {
 /// A, B, gain and mix may be float32 while x and weight are narrower: products run in x's dtype, gradients come back in theirs.
 /// A's convolution is a product for each pixel and a sum over taps (conv_taps.h), by blocks of n channels; its gradients are the same two
 /// the other way round. `frozen` is x ∗ W where it is there already (unit_conv2d_and_projection), and may be overwritten. Saved for
-/// backward: x, R·(m + l) maps of rank-space activations and, for the gain's gradient, y. On the CPU.
+/// backward: x, R·(m + l) maps of rank-space activations and, for the gain's gradient, y. All this on the CPU; elsewhere by operators
+/// (plain_conv2d.h).
 at::Tensor lowrank_conv2d(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, const ConvGeometry& geometry,
                           const at::Tensor& A, const at::Tensor& B, double scale, const at::Tensor& gain, const at::Tensor& mix = {},
                           const at::Tensor& frozen = {});

@@ -18,14 +18,15 @@ using torch::autograd::tensor_list;
 
 at::Tensor rows_of(const at::Tensor& x) { return x.reshape({-1, x.size(-1)}); }
 
-/// The update as the kernels for `rows` take it: as it is, or in the rows' dtype for the library's products.
+/// The update as the kernels for `rows` take it: as it is, or in the rows' dtype for the library's products (but for the gain, which is
+/// near 1 and would be rounded to it).
 LowRankUpdate update_for(const at::Tensor& rows, const at::Tensor& A, const at::Tensor& B, const at::Tensor& gain, const at::Tensor& mix,
                          double scale) {
   const auto detached = [](const at::Tensor& t) { return t.defined() ? t.detach() : t; };
   const LowRankUpdate update{detached(A), detached(B), detached(gain), detached(mix), scale};
   if (has_adapted_rows(update, rows)) return update;
   const auto cast = [&](const at::Tensor& t) { return t.defined() ? t.to(rows.scalar_type()) : t; };
-  return {cast(update.A), cast(update.B), cast(update.gain), cast(update.mix), scale};
+  return {cast(update.A), cast(update.B), update.gain, cast(update.mix), scale};
 }
 
 /// Narrow dtypes would round the update away when it is added to W.
@@ -38,8 +39,7 @@ bool is_folded(const at::Tensor& rows, const at::Tensor& weight) {
 /// (gain ⊙ dy)·W, the gain multiplied into the smaller of the two.
 at::Tensor frozen_input_gradient(const at::Tensor& dy, const at::Tensor& weight, const at::Tensor& gain) {
   if (!gain.defined()) return frozen_product(dy, weight);
-  const at::Tensor factor = gain.to(dy.scalar_type());
-  return weight.size(1) < dy.size(0) ? frozen_product(dy, weight * factor.unsqueeze(1)) : frozen_product(dy * factor, weight);
+  return weight.size(1) < dy.size(0) ? frozen_product(dy, scaled(weight, gain.unsqueeze(1))) : frozen_product(scaled(dy, gain), weight);
 }
 
 struct LowRankLinear : torch::autograd::Function<LowRankLinear> {
@@ -67,7 +67,9 @@ struct LowRankLinear : torch::autograd::Function<LowRankLinear> {
     shape.back() = weight.size(0);
     y = y.view(shape);
     ctx->saved_data["scale"] = scale;
-    ctx->save_for_backward({x, weight, bias, A, B, gain, mix, h, gain.defined() ? y : at::Tensor()});
+    ctx->saved_data["wide"] = A.scalar_type();
+    // The adapter as it was cast, which is not done again.
+    ctx->save_for_backward({x, weight, bias, update.A, update.B, gain, update.mix, h, gain.defined() ? y : at::Tensor()});
     return y;
   }
 
@@ -77,7 +79,7 @@ struct LowRankLinear : torch::autograd::Function<LowRankLinear> {
                      &h = saved[7], &y = saved[8];
     const double scale = ctx->saved_data["scale"].toDouble();
     const at::Tensor dy = rows_of(grads[0]).contiguous(), rows = rows_of(x).contiguous();
-    const LowRankUpdate update = update_for(rows, A, B, gain, mix, scale);
+    const LowRankUpdate update = {A, B, gain, mix, scale};
     const size_t bias_edge = 4, gain_edge = bias_edge + (bias.defined() ? 1 : 0);
     const bool of_gain = gain.defined() && ctx->needs_input_grad(gain_edge);
     const bool folded = is_folded(rows, weight), whole = ctx->needs_input_grad(0) && has_adapted_rows(update, dy);
@@ -99,10 +101,17 @@ struct LowRankLinear : torch::autograd::Function<LowRankLinear> {
       }
       dx = dx.view(x.sizes());
     }
-    const auto as = [](const at::Tensor& gradient, const at::Tensor& like) {
-      return gradient.defined() ? gradient.to(like.scalar_type()).contiguous() : gradient;
+    const auto as_parameter = [wide = ctx->saved_data["wide"].toScalarType()](const at::Tensor& gradient) {
+      return gradient.defined() ? gradient.to(wide).contiguous() : gradient;
     };
-    return {dx, as(own.dA, A), as(own.dB, B), at::Tensor(), at::Tensor(), own.dbias, as(own.dgain, gain), as(own.dmix, mix)};
+    return {dx,
+            as_parameter(own.dA),
+            as_parameter(own.dB),
+            at::Tensor(),
+            at::Tensor(),
+            own.dbias,
+            own.dgain.defined() ? own.dgain.to(gain.scalar_type()).contiguous() : own.dgain,
+            as_parameter(own.dmix)};
   }
 };
 

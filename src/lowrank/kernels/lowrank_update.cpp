@@ -2,7 +2,9 @@
 
 #include <ATen/ops/addcmul.h>
 #include <ATen/ops/addmm.h>
+#include <ATen/ops/empty_like.h>
 #include <ATen/ops/mm.h>
+#include <ATen/ops/mul.h>
 
 namespace lowrank::kernels {
 
@@ -13,6 +15,11 @@ at::Tensor LowRankUpdate::apply(const at::Tensor& weight) const {
   }
   at::Tensor adapted = at::addmm(weight, B, A, 1, scale);
   return gain.defined() ? adapted.mul_(gain.unsqueeze(1)) : adapted;
+}
+
+at::Tensor scaled(const at::Tensor& x, const at::Tensor& gain) {
+  at::Tensor result = at::empty_like(x);
+  return at::mul_out(result, x, gain);
 }
 
 at::Tensor block_first(const at::Tensor& h, int64_t blocks) {

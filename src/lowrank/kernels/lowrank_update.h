@@ -22,6 +22,9 @@ struct LowRankUpdate {
   at::Tensor apply(const at::Tensor& weight) const;
 };
 
+/// x ⊙ gain in x's dtype, rounded once however wide the gain is.
+at::Tensor scaled(const at::Tensor& x, const at::Tensor& gain);
+
 /// Each row's blocks mixed by `matrix` [to, from], undefined for the identity: [N·from, R] → [N·to, R].
 at::Tensor mix_blocks(const at::Tensor& matrix, const at::Tensor& h);
 

@@ -77,7 +77,7 @@ at::Tensor Conv2d::scale_outputs(const at::Tensor& y, const at::Tensor& gain) co
 }
 
 std::optional<at::Tensor> Conv2d::fused(const at::Tensor& x, const LowRankForm& form, const at::Tensor& product) const {
-  if (options_.groups != 1 || weight().requires_grad() || !x.is_cpu()) return std::nullopt;
+  if (options_.groups != 1 || weight().requires_grad()) return std::nullopt;
   return kernels::lowrank_conv2d(x, weight(), bias(), geometry_, form.A, form.B, form.scale, form.gain, form.mix, product);
 }
 

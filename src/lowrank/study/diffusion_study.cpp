@@ -9,6 +9,7 @@
 #include "lowrank/generate/adapted_pipeline.h"
 #include "lowrank/nn/host.h"
 #include "lowrank/study/measures.h"
+#include "lowrank/tensor/memory.h"
 #include "lowrank/tensor/runtime.h"
 #include "lowrank/train/diffusion/job.h"
 

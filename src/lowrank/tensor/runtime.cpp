@@ -8,8 +8,6 @@
 #include <limits>
 #include <malloc.h>
 #include <sched.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
 #include "lowrank/base/error.h"
 #include "lowrank/tensor/block_pool.h"
@@ -18,23 +16,6 @@
 namespace lowrank::tensor {
 
 namespace {
-
-/// The number behind `key` in a file of "Key:  123 kB" lines; -1 when absent.
-int64_t kilobytes_of(const char* path, std::string_view key) {
-  std::ifstream file(path);
-  std::string line;
-  while (std::getline(file, line)) {
-    if (line.starts_with(key)) return std::stoll(line.substr(key.size() + 1));
-  }
-  return -1;
-}
-
-int64_t cgroup_free_bytes() {
-  std::ifstream limit_file("/sys/fs/cgroup/memory.max"), used_file("/sys/fs/cgroup/memory.current");
-  int64_t limit = 0, used = 0;
-  if (!(limit_file >> limit) || !(used_file >> used)) return std::numeric_limits<int64_t>::max();
-  return std::max<int64_t>(0, limit - used);
-}
 
 int usable_processors() {
   cpu_set_t set;
@@ -72,9 +53,13 @@ void initialise_runtime(int64_t threads) {
   ::mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
   // libtorch puts large tensors on large pages if asked: a frozen weight is read with long strides, a page a row.
   ::setenv("THP_MEM_ALLOC_ENABLE", "1", /*overwrite=*/0);
+  ::setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);  // without it CUDA's products are not the same every time
   install_block_pool();
   at::set_num_threads(threads > 0 ? static_cast<int>(threads) : usable_processors());
-  at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/true);
+  // An operation without a deterministic way is an error: a warning would let attention on CUDA choose the other one.
+  at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/false);
+  // float32 is float32 on every device; who wants speed chooses bfloat16.
+  at::globalContext().setAllowTF32CuDNN(false);
   // Filling every fresh buffer is a debugging aid that costs a pass over memory.
   at::globalContext().setDeterministicFillUninitializedMemory(false);
 }
@@ -88,21 +73,6 @@ c10::Device parse_device(std::string_view name) {
   }
   fail(ErrorKind::invalid_argument, "--device", fmt::format("expected auto, cpu, cuda or cuda:N, got '{}'", name));
 }
-
-int64_t resident_bytes() { return 1024 * kilobytes_of("/proc/self/status", "VmRSS:"); }
-
-int64_t peak_resident_bytes() { return 1024 * kilobytes_of("/proc/self/status", "VmHWM:"); }
-
-void reset_peak_resident() { std::ofstream("/proc/self/clear_refs") << "5"; }
-
-void return_free_memory() {
-  empty_block_pool();
-#ifdef __GLIBC__
-  ::malloc_trim(0);
-#endif
-}
-
-int64_t available_bytes() { return std::min(1024 * kilobytes_of("/proc/meminfo", "MemAvailable:"), cgroup_free_bytes()); }
 
 bool prefers_bfloat16(c10::Device device) { return device.is_cuda() || has_cpu_flag("amx_bf16") || has_cpu_flag("avx512_bf16"); }
 

@@ -6,7 +6,7 @@
 #include <c10/util/ThreadLocalDebugInfo.h>
 
 #include "lowrank/base/error.h"
-#include "lowrank/tensor/runtime.h"
+#include "lowrank/tensor/memory.h"
 
 namespace lowrank::train {
 
@@ -14,7 +14,9 @@ namespace {
 
 class AllocationMeter : public c10::MemoryReportingInfoBase {
  public:
-  void reportMemoryUsage(void* /*pointer*/, int64_t bytes, size_t /*allocated*/, size_t /*reserved*/, c10::Device /*device*/) override {
+  explicit AllocationMeter(c10::Device device) : device_(device) {}
+  void reportMemoryUsage(void* /*pointer*/, int64_t bytes, size_t /*allocated*/, size_t /*reserved*/, c10::Device device) override {
+    if (device.type() != device_.type()) return;
     live_ += bytes;
     peak_ = std::max(peak_, live_);
   }
@@ -22,13 +24,14 @@ class AllocationMeter : public c10::MemoryReportingInfoBase {
   int64_t peak() const { return peak_; }
 
  private:
+  c10::Device device_;
   int64_t live_ = 0, peak_ = 0;
 };
 
 /// The peak of a probe, from those of an eighth and of a half of its rows.
-int64_t extrapolated(const Probe& probe) {
+int64_t extrapolated(const Probe& probe, c10::Device device) {
   const at::AutoGradMode gradients(probe.has_gradients);
-  const auto measured = [&](int64_t rows) { return static_cast<double>(peak_allocation([&] { probe.run(rows); })); };
+  const auto measured = [&](int64_t rows) { return static_cast<double>(peak_allocation(device, [&] { probe.run(rows); })); };
   if (probe.rows == 1 && !probe.has_gradients) return static_cast<int64_t>(measured(1));
   measured(1);  // makes the gradients, which belong to the optimiser's share
   const int64_t small = (probe.rows + 7) / 8, large = (probe.rows + 1) / 2;
@@ -44,8 +47,8 @@ std::string megabytes(int64_t bytes) { return fmt::format("{} MB", (bytes + (1 <
 
 }  // namespace
 
-int64_t peak_allocation(const std::function<void()>& work) {
-  const auto meter = std::make_shared<AllocationMeter>();
+int64_t peak_allocation(c10::Device device, const std::function<void()>& work) {
+  const auto meter = std::make_shared<AllocationMeter>(device);
   const c10::DebugInfoGuard guard(c10::DebugInfoKind::PROFILER_STATE, meter);
   work();
   return meter->peak();
@@ -54,27 +57,31 @@ int64_t peak_allocation(const std::function<void()>& work) {
 MemoryPlan plan_memory(Job& job) {
   const std::vector<Probe> probes = job.probes();
   const Probe& batch = probes.front();
-  MemoryPlan plan{.batch_units = batch.units(batch.rows), .batch_rows = batch.rows, .unit = job.unit()};
+  const std::vector<Trainable> parameters = job.parameters();
+  MemoryPlan plan{.device = parameters.empty() ? c10::Device(c10::kCPU) : parameters.front().tensor.device(),
+                  .batch_units = batch.units(batch.rows),
+                  .batch_rows = batch.rows,
+                  .unit = job.unit()};
   for (const Probe& probe : probes) {
     const int64_t kept = probe.is_preparation ? 0 : job.prepared_bytes();
-    plan.phases.push_back({probe.phase, probe.released, kept + (probe.run ? extrapolated(probe) : 0), probe.remedy});
+    plan.phases.push_back({probe.phase, probe.released, kept + (probe.run ? extrapolated(probe, plan.device) : 0), probe.remedy});
   }
   std::ranges::stable_sort(plan.phases, std::greater(), [&](const MemoryPhase& phase) { return plan.peak_of(phase); });
   plan.activations = plan.phases.front().activations;
   plan.released = plan.phases.front().released;
-  for (const Trainable& parameter : job.parameters()) {
+  for (const Trainable& parameter : parameters) {
     const auto size = static_cast<int64_t>(parameter.tensor.element_size());
     plan.optimiser += (4 * 4 + (size < 4 ? 4 + size : 0)) * parameter.tensor.numel();  // narrow: its original and its own gradient too
     parameter.tensor.mutable_grad() = at::Tensor();
   }
   plan.holes = holes_of(plan.activations);
   tensor::return_free_memory();
-  plan.process = tensor::resident_bytes();
+  plan.process = tensor::used_bytes(plan.device);
   return plan;
 }
 
 void keep_to(const MemoryPlan& plan) {
-  if (tensor::resident_bytes() > plan.peak() - plan.holes) tensor::return_free_memory();
+  if (plan.device.is_cpu() && tensor::used_bytes(plan.device) > plan.peak() - plan.holes) tensor::return_free_memory();
 }
 
 void require_memory(const MemoryPlan& plan, int64_t available, const TrainOptions& options) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <c10/core/Device.h>
 
 #include "lowrank/base/json.h"
 #include "lowrank/train/job.h"
@@ -19,11 +20,12 @@ struct MemoryPhase {
 };
 
 struct MemoryPlan {
-  int64_t process = 0;      // resident before the first step: program, libraries, weights, data
-  int64_t optimiser = 0;    // gradients, both moments and the best copy of what trains
-  int64_t activations = 0;  // of the phase that needs most: a training batch forward and backward, a validation batch
-  int64_t holes = 0;        // what the heap loses between blocks of changing sizes: 30 % of activations, as measured
-  int64_t batch_units = 0;  // in the largest training pass
+  c10::Device device = c10::kCPU;  // whose memory all figures are of
+  int64_t process = 0;             // in use before the first step: weights; of the CPU also program, libraries, data
+  int64_t optimiser = 0;           // gradients, both moments and the best copy of what trains
+  int64_t activations = 0;         // of the phase that needs most: a training batch forward and backward, a validation batch
+  int64_t holes = 0;               // what the heap loses between blocks of changing sizes: 30 % of activations, as measured
+  int64_t batch_units = 0;         // in the largest training pass
   int64_t batch_rows = 0;
   std::string unit = "tokens";      // what the units are
   int64_t released = 0;             // of `process`, before the phase that needs most
@@ -47,7 +49,7 @@ void keep_to(const MemoryPlan& plan);
 /// accumulation that would fit.
 void require_memory(const MemoryPlan& plan, int64_t available, const TrainOptions& options);
 
-/// Most bytes that tensors took at once while `work` ran, beyond what was there before.
-int64_t peak_allocation(const std::function<void()>& work);
+/// Most bytes of the device that tensors took at once while `work` ran, beyond what was there before.
+int64_t peak_allocation(c10::Device device, const std::function<void()>& work);
 
 }  // namespace lowrank::train

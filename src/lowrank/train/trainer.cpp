@@ -12,7 +12,7 @@
 #include "lowrank/base/hash.h"
 #include "lowrank/base/log.h"
 #include "lowrank/tensor/load.h"
-#include "lowrank/tensor/runtime.h"
+#include "lowrank/tensor/memory.h"
 #include "lowrank/train/adamw.h"
 #include "lowrank/train/checkpoint.h"
 #include "lowrank/train/metrics.h"
@@ -114,7 +114,7 @@ Run::Run(Job& job, const RunRequest& request, const RunFolder* folder)
       schedule_{options_.schedule, warmup_steps(options_.warmup_fraction, total_), total_},
       progress_([this](const Progress& progress) { after_batch(progress); }) {
   if (options_.ema > 0) plan_.optimiser += 2 * static_cast<int64_t>(parameters_.values().nbytes());  // the average, and a copy
-  require_memory(plan_, tensor::available_bytes(), options_);
+  require_memory(plan_, tensor::available_bytes(plan_.device), options_);
   job_.prepare(progress_);
   if (!job_.has_validation()) log(LogLevel::warning, "train", "no validation rows: the last step counts as the best");
   if (folder_ == nullptr) return;
@@ -127,13 +127,14 @@ Run::Run(Job& job, const RunRequest& request, const RunFolder* folder)
 void Run::restore() {
   if (!folder_->has_checkpoint()) return;
   state_ = load_checkpoint(folder_->checkpoint(), identity_);
+  if (state_.average.defined()) state_.average = state_.average.to(parameters_.values().device());
   parameters_.assign(state_.values);
   optimizer_.restore(state_.m, state_.v, state_.step);
   log(LogLevel::info, "train", fmt::format("going on after step {} of {}", state_.step, total_));
 }
 
 RunResult Run::go() {
-  tensor::reset_peak_resident();
+  tensor::reset_peak(plan_.device);
   while (true) {
     try {
       if (validation_due()) validate();
@@ -274,7 +275,7 @@ void Run::report(double norm, double rate, int64_t units, double seconds) {
   recent_step_ = recent_step_ == 0 ? seconds : 0.95 * recent_step_ + 0.05 * seconds;
   keep_to(plan_);
   if (!metrics_ && !request_.metrics && !request_.progress) return;
-  const int64_t peak = tensor::peak_resident_bytes();
+  const int64_t peak = tensor::peak_bytes(plan_.device);
   const Json line = {{"event", "step"},           {"step", state_.step},
                      {"epoch", epoch()},          {"loss", state_.loss},
                      {"learning_rate", rate},     {"grad_norm", norm},
@@ -347,7 +348,7 @@ RunResult Run::result_of(Outcome outcome) const {
           .loss = state_.loss,
           .seconds = state_.seconds,
           .units_per_second = units_per_second(),
-          .peak_bytes = tensor::peak_resident_bytes(),
+          .peak_bytes = tensor::peak_bytes(plan_.device),
           .trained_parameters = parameters_.count(),
           .learning_rate = rate_,
           .plan = plan_,

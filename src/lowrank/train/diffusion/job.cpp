@@ -8,7 +8,7 @@
 #include "lowrank/base/error.h"
 #include "lowrank/base/log.h"
 #include "lowrank/tensor/dtype.h"
-#include "lowrank/tensor/runtime.h"
+#include "lowrank/tensor/memory.h"
 #include "lowrank/train/description.h"
 
 namespace lowrank::train {
