@@ -30,13 +30,15 @@ class FullShelf {
   at::Tensor weight_;
 };
 
-class AdaptedRows : public testing::TestWithParam<Case> {
+class AdaptedRowsOnly : public testing::Test {
  protected:
   void SetUp() override {
     if (!has_tiles()) GTEST_SKIP() << "no matrix unit";
     at::manual_seed(7);
   }
 };
+
+class AdaptedRows : public AdaptedRowsOnly, public testing::WithParamInterface<Case> {};
 
 double distance(const at::Tensor& got, const at::Tensor& wanted) {
   const at::Tensor a = got.to(at::kDouble), b = wanted.to(at::kDouble);
@@ -78,6 +80,29 @@ INSTANTIATE_TEST_SUITE_P(Forms, AdaptedRows,
                          testing::Values(Case{1, 1, true, false, false}, Case{7, 16, false, false, false}, Case{33, 5, true, true, false},
                                          Case{500, 16, true, true, false}, Case{411, 20, false, true, false}, Case{2, 3, true, false, true},
                                          Case{500, 16, true, false, true}, Case{640, 40, true, false, false}));
+
+TEST_F(AdaptedRowsOnly, ProductAndProjectionAreFoundTogether) {
+  const FullShelf full;
+  for (const int64_t rank : {2, 8, 34}) {
+    const at::Tensor x = at::randn({70, 1600}).to(at::kBFloat16), weight = at::randn({300, 1600}).to(at::kBFloat16),
+                     A = at::randn({rank, 1600});
+    const auto both = frozen_rows_and_projection(x, weight, A);
+    ASSERT_TRUE(both) << rank;
+    const at::Tensor wide = weight.to(at::kDouble);
+    EXPECT_LT(distance(both->rows, x.to(at::kDouble).mm(wide.t())), 3e-3);
+    EXPECT_LT(distance(both->projected, wide.mm(A.to(at::kDouble).t())), 1e-6) << "A in three parts";
+    const at::Tensor B = at::randn({300, rank}), gain = at::rand({300}) + 0.5, bias = at::randn({300}).to(at::kBFloat16);
+    const at::Tensor y = lowrank_linear(x, weight, bias, A, B, 0.3, gain),
+                     same = lowrank_linear(x, weight, bias, A, B, 0.3, gain, {}, both->rows);
+    EXPECT_LT(distance(same, y), 5e-3);
+  }
+}
+
+TEST_F(AdaptedRowsOnly, AKeptWeightIsNotReadForAProjection) {
+  const at::Tensor x = at::randn({70, 64}).to(at::kBFloat16), weight = at::randn({32, 64}).to(at::kBFloat16), A = at::randn({4, 64});
+  EXPECT_FALSE(frozen_rows_and_projection(x, weight, A));
+  EXPECT_FALSE(frozen_rows_and_projection(x.to(at::kFloat), weight.to(at::kFloat), A));
+}
 
 TEST(PackedWeights, AreKeptWhileTheWeightIsAsItWas) {
   int packings = 0;

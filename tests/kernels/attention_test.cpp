@@ -115,6 +115,27 @@ TEST(BatchAttention, EqualsPackedAttentionWithAllGradients) {
   }
 }
 
+TEST(BatchAttention, InBfloat16IsNearFloat64) {
+  for (const int64_t keys : {7, 70}) {
+    at::manual_seed(5);
+    std::vector<at::Tensor> narrow, wide;
+    for (const int64_t rows : {int64_t{210}, 3 * keys, 3 * keys}) {
+      narrow.push_back(at::randn({rows, 4 * 24}).to(at::kBFloat16).requires_grad_());
+      wide.push_back(narrow.back().detach().to(at::kDouble).requires_grad_());
+    }
+    const at::Tensor got = batch_attention(narrow[0], narrow[1], narrow[2], 3, 4),
+                     wanted = batch_attention(wide[0], wide[1], wide[2], 3, 4);
+    const auto near = [](const at::Tensor& a, const at::Tensor& b) {
+      return (a.to(at::kDouble) - b).norm().item<double>() / b.norm().item<double>();
+    };
+    EXPECT_LT(near(got, wanted), 5e-3);
+    const at::Tensor weight = at::randn(wanted.sizes(), at::kDouble);
+    const auto gradients = torch::autograd::grad({(got * weight.to(at::kBFloat16)).sum()}, narrow),
+               exact = torch::autograd::grad({(wanted * weight).sum()}, wide);
+    for (size_t i = 0; i < 3; ++i) EXPECT_LT(near(gradients[i], exact[i]), 1e-2) << keys << " keys, input " << i;
+  }
+}
+
 TEST(BatchAttention, RowsMustBeShared) {
   const at::Tensor x = at::randn({7, 6});
   EXPECT_LOWRANK_ERROR(batch_attention(x, x, x, 3, 2), ErrorKind::shape, "3 sequences share evenly, got 7 queries");

@@ -6,6 +6,7 @@
 
 #include "lowrank/kernels/packed_weights.h"
 #include "lowrank/kernels/rank_mix.h"
+#include "lowrank/kernels/rank_projection.h"
 #include "lowrank/kernels/rounding.h"
 #include "lowrank/kernels/tile_product.h"
 #include "lowrank/tensor/parallel.h"
@@ -42,6 +43,13 @@ struct Scratch {
   Buffer<at::BFloat16> rounded;
   TileScope scope;
 };
+
+/// [rows, columns], rows `stride` apart, as [columns, rows].
+void turn(int64_t rows, int64_t columns, const float* from, int64_t stride, float* to) {
+  for (int64_t j = 0; j < columns; ++j) {
+    for (int64_t r = 0; r < rows; ++r) *to++ = from[r * stride + j];
+  }
+}
 
 }  // namespace
 
@@ -114,27 +122,30 @@ void AdaptedFactors::multiply(int64_t rows, const at::BFloat16* x, const at::BFl
 }
 
 void AdaptedFactors::multiply_all(int64_t rows, const at::BFloat16* x, const at::BFloat16* h, const float* gain, const float* bias,
-                                  at::BFloat16* to) const {
+                                  at::BFloat16* to, const MoreFactors& more) const {
   const int64_t groups = (width_ + kMostGroup - 1) / kMostGroup, group = padded((width_ + groups - 1) / groups, kTilePanel),
                 parts = rows >= kLeastPart ? 2 : 1, stride = blocks_ * width_;
   tensor::parallel_for(0, blocks_ * groups * parts, 1, [&](int64_t begin, int64_t end) {
     thread_local Buffer<at::BFloat16> packed;
-    thread_local Buffer<float> sums;
+    thread_local Buffer<float> sums, more_sums;
     const TileScope scope;
     for (int64_t item = begin; item < end; ++item) {
       const int64_t part = item % parts, b = item / parts / groups, first = item / parts % groups * group,
                     count = std::min(group, width_ - first), column = b * width_ + first, row = padded(rows * part / parts, kTileRows),
                     height = (part + 1 < parts ? padded(rows * (part + 1) / parts, kTileRows) : rows) - row;
       if (count <= 0) continue;
-      float* c = sums.at_least(height * group);
+      float *c = sums.at_least(height * group), *extra = part == 0 && more.count > 0 ? more_sums.at_least(more.count * group) : nullptr;
       for (int64_t k = 0; k < depth_; k += kMostPiece) {
         const int64_t depth = std::min(kMostPiece, depth_ - k);
         at::BFloat16* q = packed.at_least(packed_size(depth, count));
         pack(b, first, count, k, depth, q);
         tile_product(height, count, depth, x + row * depth_ + k, depth_, q, c, group, /*add=*/k > 0);
+        if (extra) tile_product(more.count, count, depth, more.rows + k, depth_, q, extra, group, /*add=*/k > 0);
       }
-      tile_product(height, count, rank_depth_, h + (row * blocks_ + b) * rank_depth_, blocks_ * rank_depth_,
-                   narrow_.get() + first * rank_depth_, c, group, /*add=*/true);
+      if (extra) turn(more.count, count, extra, group, more.sums + column * more.count);
+      if (rank_depth_ > 0)
+        tile_product(height, count, rank_depth_, h + (row * blocks_ + b) * rank_depth_, blocks_ * rank_depth_,
+                     narrow_.get() + first * rank_depth_, c, group, /*add=*/true);
       write_sums(height, count, c, group, gain ? gain + column : nullptr, bias ? bias + column : nullptr, to + row * stride + column,
                  stride);
     }
@@ -175,6 +186,20 @@ at::Tensor adapted_rows(const at::Tensor& x, const at::Tensor& weight, const Low
   });
   if (!kept) factors.multiply_all(rows, input, all.get(), floats(gain), floats(added), output);
   return y;
+}
+
+std::optional<RowsAndProjection> frozen_rows_and_projection(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& A) {
+  const int64_t rank = A.size(0), count = padded(3 * rank, kTileRows);
+  const bool can = has_adapted_rows({A, weight, {}, {}, 1}, x) && weight.scalar_type() == at::kBFloat16 && weight.is_contiguous() &&
+                   A.scalar_type() == at::kFloat && rank % 2 == 0;
+  if (!can) return std::nullopt;
+  const AdaptedFactors factors(weight, /*turned=*/true, /*blocks=*/1, weight.size(0), /*rank=*/0);
+  if (factors.is_kept()) return std::nullopt;
+  const at::Tensor split = split_by_taps(A, /*taps=*/1, count), sums = at::empty({weight.size(0), count}, A.options()),
+                   y = at::empty({x.size(0), weight.size(0)}, x.options());
+  factors.multiply_all(x.size(0), x.const_data_ptr<at::BFloat16>(), nullptr, nullptr, nullptr, y.mutable_data_ptr<at::BFloat16>(),
+                       {count, split.const_data_ptr<at::BFloat16>(), sums.mutable_data_ptr<float>()});
+  return RowsAndProjection{y, sums.slice(1, 0, 3 * rank).unflatten(1, {3, rank}).sum(1)};
 }
 
 }  // namespace lowrank::kernels

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include "lowrank/kernels/buffer.h"
 #include "lowrank/kernels/lowrank_update.h"
@@ -17,10 +18,25 @@ bool has_adapted_rows(const LowRankUpdate& update, const at::Tensor& rows);
 /// is rounded once at the end.
 at::Tensor adapted_rows(const at::Tensor& x, const at::Tensor& weight, const LowRankUpdate& update, const at::Tensor& bias);
 
+/// x·Wᵀ [N, O] and W·Aᵀ [O, R] (as wide_projection()), for which W is read once; x [N, I] and W without gaps, A [R, I] float32. nullopt
+/// where adapted_rows() has no kernel for such x, W and A, and where W is packed and kept, which makes reading it cheap.
+struct RowsAndProjection {
+  at::Tensor rows, projected;
+};
+std::optional<RowsAndProjection> frozen_rows_and_projection(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& A);
+
+/// More left factors [count, depth] of a product's Q, whose sums [blocks·width, count] stay in float32.
+struct MoreFactors {
+  int64_t count = 0;
+  const at::BFloat16* rows = nullptr;
+  float* sums = nullptr;
+};
+
 /// The right factors of such a product in the unit's order: the frozen Q [depth, blocks·width] and the narrow S [rank, width] of every
 /// block.
 class AdaptedFactors {
  public:
+  AdaptedFactors(const at::Tensor& weight, bool turned, int64_t blocks, int64_t width, int64_t rank);
   /// Of y from x: Q = Wᵀ, S = scale·Bᵀ.
   static AdaptedFactors of_output(const at::Tensor& weight, const LowRankUpdate& update);
   /// Of dx from gain ⊙ dy: Q = W, S = A.
@@ -35,13 +51,11 @@ class AdaptedFactors {
   /// zero; gain and bias may be null. Single-threaded, in a TileScope; where Q is kept.
   void multiply(int64_t rows, const at::BFloat16* x, const at::BFloat16* h, const float* gain, const float* bias, at::BFloat16* to,
                 Buffer<float>& sums) const;
-  /// The same on all threads, kept or not.
-  void multiply_all(int64_t rows, const at::BFloat16* x, const at::BFloat16* h, const float* gain, const float* bias,
-                    at::BFloat16* to) const;
+  /// The same on all threads, kept or not; h is not read where the rank is 0.
+  void multiply_all(int64_t rows, const at::BFloat16* x, const at::BFloat16* h, const float* gain, const float* bias, at::BFloat16* to,
+                    const MoreFactors& more = {}) const;
 
  private:
-  AdaptedFactors(const at::Tensor& weight, bool turned, int64_t blocks, int64_t width, int64_t rank);
-
   /// Rows k … k + depth of Q's columns first … first + count in block b.
   void pack(int64_t b, int64_t first, int64_t count, int64_t k, int64_t depth, at::BFloat16* packed) const;
   void keep(const at::Tensor& weight);

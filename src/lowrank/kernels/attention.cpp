@@ -144,11 +144,25 @@ at::Tensor by_sequence(const at::Tensor& q, const at::Tensor& k, const at::Tenso
 
 }  // namespace
 
+namespace {
+
+/// Where the sequences of equal length begin, and the end.
+std::vector<int64_t> even_offsets(int64_t rows, int64_t sequences) {
+  std::vector<int64_t> offsets;
+  for (int64_t s = 0; s <= sequences; ++s) offsets.push_back(rows / sequences * s);
+  return offsets;
+}
+
+}  // namespace
+
 at::Tensor batch_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, int64_t sequences, int64_t heads) {
   const int64_t width = q.size(1);
   check(width % heads == 0, ErrorKind::shape, "batch_attention", "expected a width that {} heads divide, got {}", heads, width);
   check(q.size(0) % sequences == 0 && k.size(0) % sequences == 0 && k.sizes() == v.sizes(), ErrorKind::shape, "batch_attention",
         "expected rows that {} sequences share evenly, got {} queries, {} keys and {} values", sequences, q.size(0), k.size(0), v.size(0));
+  // Enough heads for all threads, and a matrix unit: see the header for what it gains.
+  if (q.is_cpu() && q.scalar_type() == at::kBFloat16 && has_tiles() && sequences * heads >= at::get_num_threads() && q.size(0) > 0)
+    return packed_attention(q, k, v, even_offsets(q.size(0), sequences), even_offsets(k.size(0), sequences), heads);
   const auto split = [&](const at::Tensor& x) { return x.reshape({sequences, -1, heads, width / heads}).transpose(1, 2); };
   return at::scaled_dot_product_attention(split(q), split(k), split(v)).transpose(1, 2).reshape({-1, width});
 }

@@ -14,9 +14,10 @@ namespace lowrank::kernels {
 at::Tensor packed_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const std::vector<int64_t>& query_offsets,
                             const std::vector<int64_t>& key_offsets, int64_t heads);
 
-/// packed_attention where all sequences have the same number of query rows, and all the same number of key rows: the library's
-/// attention over one batch, which needs no kernel of ours on any device. On two cores 32 sequences of 65 and 197 rows, D 192 and
-/// 768, take it 0.64 to 0.96 of packed_attention's time forward, 0.87 to 1.08 with backward.
+/// packed_attention where all sequences have the same number of query rows, and all the same number of key rows. By the library's
+/// attention over one batch, which needs no kernel of ours on any device; but in bfloat16 on a matrix unit by packed_attention, which
+/// there takes 0.7 to 1.1 of the library's time forward and 0.1 to 0.7 backward (AMX, one thread: 16 to 1024 rows, d 24 to 160). In
+/// float32 the library is up to 1.7 times as fast as packed_attention at 1024 rows, and even at 65.
 at::Tensor batch_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, int64_t sequences, int64_t heads);
 
 }  // namespace lowrank::kernels

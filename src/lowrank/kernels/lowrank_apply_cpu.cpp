@@ -60,6 +60,15 @@ void add_product(int64_t rows, int64_t width, int64_t depth, const at::BFloat16*
 
 int64_t block_rows(const LowRankUpdate& update) { return std::max<int64_t>(kRows / std::max(update.out_blocks(), update.in_blocks()), 8); }
 
+/// scale·Bᵀ [columns, k] in the unit's order, zeros after the rank.
+at::Tensor packed_expansion(const LowRankUpdate& update, int64_t columns) {
+  const at::Tensor b = as_floats(update.B), packed = at::empty({packed_size(columns, b.size(0))}, b.options().dtype(at::kBFloat16));
+  Buffer<at::BFloat16> rounded(b.size(0) * columns);
+  round_rows(b.size(0), b.size(1), floats(b), b.size(1), static_cast<float>(update.scale), nullptr, rounded.get(), columns);
+  pack_turned_tiles(columns, b.size(0), rounded.get(), columns, packed.mutable_data_ptr<at::BFloat16>());
+  return packed;
+}
+
 /// From rank space to the output: mixing, ·Bᵀ, gain and bias.
 class Expansion {
  public:
@@ -68,7 +77,7 @@ class Expansion {
         k_(update.B.size(0)),
         m_(update.in_blocks()),
         columns_(TileArithmetic::columns(update.rank())),
-        b_(packed_tiles(with_columns(update.B * update.scale, columns_).t())),
+        b_(packed_expansion(update, columns_)),
         gain_(as_floats(update.gain)),
         mix_(as_floats(update.mix)),
         bias_(as_floats(bias)),
@@ -101,7 +110,7 @@ bool has_cpu_apply(const LowRankUpdate& update, const at::Tensor& rows) {
 
 void cpu_apply_update_(const at::Tensor& y, const at::Tensor& x, const LowRankUpdate& update, const at::Tensor& bias) {
   const int64_t m = update.in_blocks(), n = update.A.size(1), columns = TileArithmetic::columns(update.rank());
-  const at::Tensor a = TileArithmetic::right(update.A.t(), columns);
+  const at::Tensor a = TileArithmetic::of_a(update.A, columns);
   const auto* input = x.const_data_ptr<at::BFloat16>();
   const Expansion expansion(update, bias, y);
   for_each_block(y.size(0), block_rows(update), [&](int64_t first, int64_t count, Scratch& scratch) {
@@ -121,7 +130,7 @@ void cpu_apply_projected_(const at::Tensor& y, const at::Tensor& h, const LowRan
 
 at::Tensor cpu_project(const at::Tensor& x, const at::Tensor& A) {
   const int64_t n = A.size(1), columns = TileArithmetic::columns(A.size(0));
-  const at::Tensor a = TileArithmetic::right(A.t(), columns), h = at::empty({x.size(0), columns}, x.options().dtype(at::kFloat));
+  const at::Tensor a = TileArithmetic::of_a(A, columns), h = at::empty({x.size(0), columns}, x.options().dtype(at::kFloat));
   const auto* input = x.const_data_ptr<at::BFloat16>();
   for_each_block(x.size(0), kRows, [&](int64_t first, int64_t count, Scratch&) {
     tile_product(count, columns, n, input + first * n, n, a.const_data_ptr<at::BFloat16>(), h.mutable_data_ptr<float>() + first * columns,

@@ -1,6 +1,7 @@
 #include "lowrank/kernels/lowrank_conv2d_rows.h"
 
 #include <ATen/ops/constant_pad_nd.h>
+#include <ATen/ops/empty_like.h>
 #include <ATen/ops/eye.h>
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -8,6 +9,8 @@
 #include "lowrank/kernels/lowrank_apply_cpu.h"
 #include "lowrank/kernels/lowrank_gradients_cpu.h"
 #include "lowrank/kernels/rank_arithmetic.h"
+#include "lowrank/kernels/rounding.h"
+#include "lowrank/tensor/parallel.h"
 
 namespace lowrank::kernels {
 
@@ -27,6 +30,18 @@ at::Tensor detached(const at::Tensor& t) { return t.defined() ? t.detach() : t; 
 LowRankUpdate with_taps(const LowRankUpdate& update, int64_t taps) {
   LowRankUpdate result = update;
   result.A = by_taps(update.A, taps);
+  return result;
+}
+
+/// gain ⊙ dy by channels, channels last.
+at::Tensor gained(const at::Tensor& dy, const at::Tensor& gain) {
+  const at::Tensor result = at::empty_like(dy), factors = gain.detach().to(at::kFloat).contiguous();
+  const int64_t channels = dy.size(1), rows = dy.numel() / channels;
+  const auto* from = dy.const_data_ptr<at::BFloat16>();
+  auto* to = result.mutable_data_ptr<at::BFloat16>();
+  tensor::parallel_for(0, rows, 64, [&](int64_t begin, int64_t end) {
+    scale_columns(end - begin, channels, from + begin * channels, factors.const_data_ptr<float>(), to + begin * channels);
+  });
   return result;
 }
 
@@ -78,8 +93,7 @@ struct RowsConv2d : torch::autograd::Function<RowsConv2d> {
                      dA = from_taps(cpu_outer_sum(rows_of(x).view({-1, taps.size(1)}), wide).slice(0, 0, columns), c.taps());
     at::Tensor dx;
     if (ctx->needs_input_grad(0)) {
-      const at::Tensor scaled = gain.defined() ? dy * gain.to(dy.scalar_type()).view({-1, 1, 1}) : dy;
-      dx = frozen_conv2d_input_gradient(scaled, x, weight, c).contiguous(kLast);
+      dx = frozen_conv2d_input_gradient(gain.defined() ? gained(dy, gain) : dy, x, weight, c).contiguous(kLast);
       cpu_add_input_gradient_(rows_of(dx), g, {.A = taps, .B = B, .gain = {}, .mix = mix, .scale = 1});
     }
     const auto as = [](const at::Tensor& gradient, const at::Tensor& like) {

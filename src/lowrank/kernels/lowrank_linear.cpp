@@ -6,6 +6,7 @@
 
 #include "lowrank/kernels/adapted_rows.h"
 #include "lowrank/kernels/frozen_product.h"
+#include "lowrank/kernels/lowrank_apply_cpu.h"
 #include "lowrank/kernels/lowrank_gradients.h"
 #include "lowrank/kernels/rank_projection.h"
 
@@ -46,12 +47,15 @@ struct LowRankLinear : torch::autograd::Function<LowRankLinear> {
   // libtorch wants what may be undefined as std::optional, and numbers gradients over the tensors that are there.
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& A, const at::Tensor& B, const at::Tensor& weight,
                             double scale, const std::optional<at::Tensor>& maybe_bias, const std::optional<at::Tensor>& maybe_gain,
-                            const std::optional<at::Tensor>& maybe_mix) {
+                            const std::optional<at::Tensor>& maybe_mix, const std::optional<at::Tensor>& frozen) {
     const at::Tensor bias = maybe_bias.value_or(at::Tensor()), gain = maybe_gain.value_or(at::Tensor()),
                      mix = maybe_mix.value_or(at::Tensor()), rows = rows_of(x);
     const LowRankUpdate update = update_for(rows, A, B, gain, mix, scale);
     at::Tensor y, h;
-    if (is_folded(rows, weight)) {
+    if (frozen) {
+      y = rows_of(*frozen).detach();
+      cpu_apply_projected_(y, cpu_project(rows.contiguous(), update.A), update, bias);
+    } else if (is_folded(rows, weight)) {
       const at::Tensor adapted = update.apply(weight).t();
       y = bias.defined() ? at::addmm(bias, rows, adapted) : at::mm(rows, adapted);
     } else if (has_adapted_rows(update, rows)) {
@@ -111,16 +115,17 @@ struct LowRankLinear : torch::autograd::Function<LowRankLinear> {
             at::Tensor(),
             own.dbias,
             own.dgain.defined() ? own.dgain.to(gain.scalar_type()).contiguous() : own.dgain,
-            as_parameter(own.dmix)};
+            as_parameter(own.dmix),
+            at::Tensor()};
   }
 };
 
 }  // namespace
 
 at::Tensor lowrank_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& A, const at::Tensor& B,
-                          double scale, const at::Tensor& gain, const at::Tensor& mix) {
+                          double scale, const at::Tensor& gain, const at::Tensor& mix, const at::Tensor& frozen) {
   const auto maybe = [](const at::Tensor& t) { return t.defined() ? std::optional(t) : std::nullopt; };
-  return LowRankLinear::apply(x, A, B, weight, scale, maybe(bias), maybe(gain), maybe(mix));
+  return LowRankLinear::apply(x, A, B, weight, scale, maybe(bias), maybe(gain), maybe(mix), maybe(frozen));
 }
 
 }  // namespace lowrank::kernels

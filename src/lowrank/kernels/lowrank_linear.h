@@ -13,7 +13,8 @@ namespace lowrank::kernels {
 /// (N·(O + I) > 2·O·I, as RunLoRA, arXiv 2312.03415, chooses), W' is formed, in float32 or wider, used and dropped.
 /// Gradients stay in rank space either way: with g = scale·(gain ⊙ dy)·B and h = x·Aᵀ by blocks, dA = (mixᵀ·g)ᵀ·x,
 /// dB = scale·(gain ⊙ dy)ᵀ·(mix·h), dmix = Σ g·hᵀ, dgain = Σ_rows dy ⊙ (y − bias)/gain, dbias = Σ_rows dy, dx = dy·W'.
+/// `frozen` is x·Wᵀ where it is there already (frozen_rows_and_projection), and may be overwritten.
 at::Tensor lowrank_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& A, const at::Tensor& B,
-                          double scale, const at::Tensor& gain, const at::Tensor& mix = {});
+                          double scale, const at::Tensor& gain, const at::Tensor& mix = {}, const at::Tensor& frozen = {});
 
 }  // namespace lowrank::kernels

@@ -59,7 +59,6 @@ class TileArithmetic {
   static constexpr int64_t kBlockNumbers = 1 << 19, kRowMultiple = 32, kMostRows = 192, kLeastRun = 128;
 
   static int64_t columns(int64_t rank) { return (rank + 15) / 16 * 16; }
-  static at::Tensor right(const at::Tensor& q, int64_t columns) { return packed_tiles(with_columns(q, columns)); }
   static at::Tensor of_a(const at::Tensor& A, int64_t /*columns*/) {
     const at::Tensor a = A.to(at::kFloat).contiguous();
     const int64_t rank = a.size(0), n = a.size(1);

@@ -2,6 +2,7 @@
 
 #include <ATen/ops/linear.h>
 
+#include "lowrank/kernels/adapted_rows.h"
 #include "lowrank/kernels/blocks.h"
 #include "lowrank/kernels/lowrank_linear.h"
 #include "lowrank/nn/new_weights.h"
@@ -31,9 +32,16 @@ at::Tensor Linear::add_expanded(const at::Tensor& y0, const at::Tensor& h, const
   return kernels::add_expanded_blocks(y0, blocks == 0 ? h.unsqueeze(0) : h, in_dtype_of(y0, m), scale);
 }
 
-std::optional<at::Tensor> Linear::fused(const at::Tensor& x, const LowRankForm& form, const at::Tensor& /*product*/) const {
+std::optional<at::Tensor> Linear::fused(const at::Tensor& x, const LowRankForm& form, const at::Tensor& product) const {
   if (weight().requires_grad()) return std::nullopt;
-  return kernels::lowrank_linear(x, weight(), bias(), form.A, form.B, form.scale, form.gain, form.mix);
+  return kernels::lowrank_linear(x, weight(), bias(), form.A, form.B, form.scale, form.gain, form.mix, product);
+}
+
+std::optional<Host::ProductAndProjection> Linear::multiply_and_project(const at::Tensor& x, const at::Tensor& A) const {
+  if (weight().requires_grad()) return std::nullopt;
+  const auto both = kernels::frozen_rows_and_projection(x.detach().reshape({-1, x.size(-1)}).contiguous(), weight(), A);
+  if (!both) return std::nullopt;
+  return ProductAndProjection{both->rows, both->projected};
 }
 
 }  // namespace lowrank::nn

@@ -19,6 +19,7 @@ class Linear : public Host {
  protected:
   at::Tensor weight_from_matrix(const at::Tensor& matrix) const override { return matrix; }
   std::optional<at::Tensor> fused(const at::Tensor& x, const LowRankForm& form, const at::Tensor& product) const override;
+  std::optional<ProductAndProjection> multiply_and_project(const at::Tensor& x, const at::Tensor& A) const override;
 };
 
 }  // namespace lowrank::nn

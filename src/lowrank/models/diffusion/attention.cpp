@@ -2,11 +2,14 @@
 
 #include <ATen/ops/scaled_dot_product_attention.h>
 
+#include "lowrank/kernels/attention.h"
+
 namespace lowrank::models {
 
 at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, int64_t heads, bool causal) {
+  if (!causal) return kernels::batch_attention(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), q.size(0), heads).view(q.sizes());
   const auto split = [&](const at::Tensor& x) { return x.view({x.size(0), x.size(1), heads, -1}).transpose(1, 2); };
-  return at::scaled_dot_product_attention(split(q), split(k), split(v), {}, 0.0, causal).transpose(1, 2).reshape(q.sizes());
+  return at::scaled_dot_product_attention(split(q), split(k), split(v), {}, 0.0, /*is_causal=*/true).transpose(1, 2).reshape(q.sizes());
 }
 
 Attention::Attention(int64_t width, int64_t states, int64_t heads, bool with_bias) : heads_(heads) {
