@@ -7,6 +7,20 @@
 namespace lowrank::kernels {
 namespace {
 
+TEST(RowSquares, AreThoseOfFloat64InEveryLayout) {
+  at::manual_seed(5);
+  for (const auto dtype : {at::kDouble, at::kFloat, at::kBFloat16, at::kHalf}) {
+    const at::Tensor matrix = at::randn({40, 700}).to(dtype), kernels = at::randn({6, 8, 3, 3}).to(dtype);
+    const auto exact = [](const at::Tensor& w) { return w.to(at::kDouble).flatten(1).square().sum(1); };
+    for (const at::Tensor& w : {matrix, matrix.t(), matrix.slice(1, 0, 650), kernels, kernels.contiguous(at::MemoryFormat::ChannelsLast),
+                                kernels.slice(1, 0, 5), kernels.slice(2, 0, 1)}) {
+      const at::Tensor got = row_squares(w), wanted = exact(w);
+      EXPECT_EQ(got.scalar_type(), at::kDouble);
+      EXPECT_LT(((got - wanted) / wanted).abs().max().item<double>(), 1e-14) << dtype << ", " << w.sizes();
+    }
+  }
+}
+
 TEST(AdaptedRowSquares, EqualTheDenseMatrixs) {
   at::manual_seed(5);
   for (const auto dtype : {at::kDouble, at::kFloat, at::kHalf}) {  // float16 has no kernel of its own

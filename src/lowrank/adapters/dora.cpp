@@ -26,6 +26,9 @@ c10::ScalarType wide(const at::Tensor& t) { return t.scalar_type() == at::kDoubl
 
 at::Tensor row_norms(const at::Tensor& matrix) { return at::linalg_vector_norm(matrix, 2, {1}, false, at::kDouble); }
 
+/// ‖W_j‖² of the host's matrix, whose rows are the stored weight's unless its input is an index.
+at::Tensor squares_of(const nn::Host& host) { return kernels::row_squares(host.shape().one_hot_input ? host.matrix() : host.weight()); }
+
 struct NormGradient : torch::autograd::Function<NormGradient> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& A, const at::Tensor& B, const at::Tensor& matrix,
                             const at::Tensor& projected, const at::Tensor& norms, double scale) {
@@ -97,7 +100,7 @@ at::Tensor RowNorms::of(const nn::Host& host, const at::Tensor& A, const at::Ten
     const at::NoGradGuard no_grad;
     ++computations_;
     if (A.is_cpu()) {
-      if (new_weight) squares_ = row_norms(host.matrix()).square();
+      if (new_weight) squares_ = squares_of(host);
       compute(host, A, B, scale);
     } else {
       compute_directly(host, A, B, scale, with_gradient);
@@ -127,7 +130,7 @@ void RowNorms::compute_directly(const nn::Host& host, const at::Tensor& A, const
 
 DoraAdapter::DoraAdapter(const ModuleOptions& options, const nn::Host& host)
     : LoraAdapter(options, host), norm_has_gradient_(dynamic_cast<const DoraOptions&>(*options.method).norm_gradient == "full") {
-  register_parameter("lora_magnitude_vector", row_norms(host.matrix()).to(A().scalar_type()));
+  register_parameter("lora_magnitude_vector", squares_of(host).sqrt().to(A().scalar_type()));
 }
 
 at::Tensor DoraAdapter::gain(const at::Tensor& norms) const { return magnitude() / at::where(norms == 0, 1, norms); }

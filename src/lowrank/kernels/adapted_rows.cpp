@@ -44,13 +44,6 @@ struct Scratch {
   TileScope scope;
 };
 
-/// [rows, columns], rows `stride` apart, as [columns, rows].
-void turn(int64_t rows, int64_t columns, const float* from, int64_t stride, float* to) {
-  for (int64_t j = 0; j < columns; ++j) {
-    for (int64_t r = 0; r < rows; ++r) *to++ = from[r * stride + j];
-  }
-}
-
 }  // namespace
 
 bool has_adapted_rows(const LowRankUpdate& update, const at::Tensor& rows) {
@@ -142,7 +135,7 @@ void AdaptedFactors::multiply_all(int64_t rows, const at::BFloat16* x, const at:
         tile_product(height, count, depth, x + row * depth_ + k, depth_, q, c, group, /*add=*/k > 0);
         if (extra) tile_product(more.count, count, depth, more.rows + k, depth_, q, extra, group, /*add=*/k > 0);
       }
-      if (extra) turn(more.count, count, extra, group, more.sums + column * more.count);
+      if (extra) join_parts(more.rank, count, extra, group, more.projected + column * more.rank);
       if (rank_depth_ > 0)
         tile_product(height, count, rank_depth_, h + (row * blocks_ + b) * rank_depth_, blocks_ * rank_depth_,
                      narrow_.get() + first * rank_depth_, c, group, /*add=*/true);
@@ -195,11 +188,11 @@ std::optional<RowsAndProjection> frozen_rows_and_projection(const at::Tensor& x,
   if (!can) return std::nullopt;
   const AdaptedFactors factors(weight, /*turned=*/true, /*blocks=*/1, weight.size(0), /*rank=*/0);
   if (factors.is_kept()) return std::nullopt;
-  const at::Tensor split = split_by_taps(A, /*taps=*/1, count), sums = at::empty({weight.size(0), count}, A.options()),
+  const at::Tensor split = split_by_taps(A, /*taps=*/1, count), projected = at::empty({weight.size(0), rank}, A.options()),
                    y = at::empty({x.size(0), weight.size(0)}, x.options());
   factors.multiply_all(x.size(0), x.const_data_ptr<at::BFloat16>(), nullptr, nullptr, nullptr, y.mutable_data_ptr<at::BFloat16>(),
-                       {count, split.const_data_ptr<at::BFloat16>(), sums.mutable_data_ptr<float>()});
-  return RowsAndProjection{y, sums.slice(1, 0, 3 * rank).unflatten(1, {3, rank}).sum(1)};
+                       {count, split.const_data_ptr<at::BFloat16>(), rank, projected.mutable_data_ptr<float>()});
+  return RowsAndProjection{y, projected};
 }
 
 }  // namespace lowrank::kernels

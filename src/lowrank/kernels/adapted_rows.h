@@ -25,11 +25,12 @@ struct RowsAndProjection {
 };
 std::optional<RowsAndProjection> frozen_rows_and_projection(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& A);
 
-/// More left factors [count, depth] of a product's Q, whose sums [blocks·width, count] stay in float32.
+/// More left factors of a product's Q, split_by_taps(A) [count, depth], and what they are for: Qᵀ·Aᵀ [blocks·width, rank].
 struct MoreFactors {
   int64_t count = 0;
   const at::BFloat16* rows = nullptr;
-  float* sums = nullptr;
+  int64_t rank = 0;
+  float* projected = nullptr;
 };
 
 /// The right factors of such a product in the unit's order: the frozen Q [depth, blocks·width] and the narrow S [rank, width] of every

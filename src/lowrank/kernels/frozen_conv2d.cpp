@@ -82,9 +82,9 @@ struct Work {
   const Number* rows;
   const float* bias;  // [width]
   Number* y;
-  /// More left factors, of which a row stands for no pixel: [taps, more_rows, depth]; their sums [width, more_rows]. Null for none.
+  /// More left factors, of which a row stands for no pixel: split_by_taps(A), [taps, more_rows, depth]; W·Aᵀ [width, rank]. Null for none.
   const Number* more = nullptr;
-  int64_t more_rows = 0;
+  int64_t more_rows = 0, rank = 0;
   float* more_sums = nullptr;
 
   int64_t width() const { return transposed ? weight.columns : weight.rows; }
@@ -112,13 +112,6 @@ struct Scratch {
   Buffer<float> sums, more;
 };
 
-/// [rows, kUnitPanel] as [columns, rows].
-void turn_sums(int64_t rows, int64_t columns, const float* sums, float* to) {
-  for (int64_t j = 0; j < columns; ++j) {
-    for (int64_t r = 0; r < rows; ++r) *to++ = sums[r * kUnitPanel + j];
-  }
-}
-
 void run(const Work& w) {
   std::vector<int64_t> more_offsets;
   for (int64_t tap = 0; tap < w.weight.taps; ++tap) more_offsets.push_back(tap * w.more_rows);
@@ -144,13 +137,13 @@ void run(const Work& w) {
         add_unit_products(count, columns, numbers, w.rows + first * depth + k, depth, w.offsets, packed, sums, /*add=*/k > 0);
         if (more) add_unit_products(w.more_rows, columns, numbers, w.more + k, depth, more_offsets, packed, more_sums, /*add=*/k > 0);
       }
-      if (more) turn_sums(w.more_rows, columns, more_sums, w.more_sums + column * w.more_rows);
+      if (more) join_parts(w.rank, columns, more_sums, kUnitPanel, w.more_sums + column * w.rank);
       w.finish(first, count, column, columns, sums);
     }
   });
 }
 
-/// `more` [taps, rows, depth] with its sums [width, rows], or undefined.
+/// `more` [taps, rows, depth] with what it is for, W·Aᵀ [width, R], or undefined.
 at::Tensor product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, const ConvGeometry& c, bool transposed,
                    std::array<int64_t, 2> out, const at::Tensor& more = {}, const at::Tensor& more_sums = {}) {
   std::array<int64_t, 2> border = c.padding;
@@ -176,6 +169,7 @@ at::Tensor product(const at::Tensor& x, const at::Tensor& weight, const at::Tens
   if (more.defined()) {
     work.more = more.const_data_ptr<Number>();
     work.more_rows = more.size(1);
+    work.rank = more_sums.size(1);
     work.more_sums = more_sums.mutable_data_ptr<float>();
   }
   const bool as_it_is = c.taps() == 1 && border[0] == 0 && border[1] == 0 && work.span() % kTileRows == 0;
@@ -224,10 +218,10 @@ at::Tensor unit_conv2d(const at::Tensor& x, const at::Tensor& weight, const at::
 
 ProductAndProjection unit_conv2d_and_projection(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& A, const ConvGeometry& c) {
   const int64_t rank = A.size(0), rows = rounded_up(3 * rank, kTileRows);
-  const at::Tensor sums = at::empty({weight.size(0), rows}, A.options());
+  const at::Tensor projected = at::empty({weight.size(0), rank}, A.options());
   const at::Tensor y =
-      product(x.detach(), weight, {}, c, /*transposed=*/false, c.output(x.sizes().slice(2)), split_by_taps(A, c.taps(), rows), sums);
-  return {y, sums.slice(1, 0, 3 * rank).unflatten(1, {3, rank}).sum(1)};
+      product(x.detach(), weight, {}, c, /*transposed=*/false, c.output(x.sizes().slice(2)), split_by_taps(A, c.taps(), rows), projected);
+  return {y, projected};
 }
 
 at::Tensor unit_conv2d_input_gradient(const at::Tensor& dy, const at::Tensor& weight, const ConvGeometry& c, std::array<int64_t, 2> input) {

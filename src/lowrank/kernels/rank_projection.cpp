@@ -136,6 +136,14 @@ at::Tensor split_by_taps(const at::Tensor& A, int64_t taps, int64_t rows) {
   return parts;
 }
 
+void join_parts(int64_t rank, int64_t columns, const float* sums, int64_t stride, float* to) {
+  for (int64_t j = 0; j < columns; ++j) {
+    for (int64_t r = 0; r < rank; ++r) {
+      *to++ = sums[r * stride + j] + sums[(rank + r) * stride + j] + sums[(2 * rank + r) * stride + j];
+    }
+  }
+}
+
 at::Tensor wide_projection(const at::Tensor& weight, const at::Tensor& A, int64_t taps) {
   const bool split =
       weight.is_cpu() && weight.scalar_type() == at::kBFloat16 && A.scalar_type() == at::kFloat && has_tiles() && weight.size(1) % 2 == 0;

@@ -1,11 +1,14 @@
 #include "lowrank/kernels/row_squares.h"
 
 #include <ATen/Dispatch.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/mm.h>
 #include <algorithm>
 #include <vector>
 
+#include "lowrank/kernels/bfloat16.h"
 #include "lowrank/kernels/vector_versions.h"
 #include "lowrank/tensor/parallel.h"
 
@@ -78,6 +81,22 @@ void sum_all(const Factors<T>& f, double scale, double* sums) {
   });
 }
 
+template <VectorUnit, class T>
+LOWRANK_ALWAYS_INLINE double sum_squares(int64_t count, const T* x) {
+#pragma clang fp reassociate(on) contract(fast)
+  double sum = 0;
+  for (int64_t i = 0; i < count; ++i) sum += static_cast<double>(widened(x[i])) * static_cast<double>(widened(x[i]));
+  return sum;
+}
+LOWRANK_VECTOR_VERSIONS(double, squares_of, sum_squares, (int64_t count, const float* x), (count, x))
+LOWRANK_VECTOR_VERSIONS(double, squares_of, sum_squares, (int64_t count, const double* x), (count, x))
+LOWRANK_VECTOR_VERSIONS(double, squares_of, sum_squares, (int64_t count, const at::BFloat16* x), (count, x))
+
+/// Whether each row's numbers lie side by side, in whatever order, one row behind the other.
+bool has_dense_rows(const at::Tensor& weight) {
+  return weight.is_non_overlapping_and_dense() && weight.stride(0) * weight.size(0) == weight.numel();
+}
+
 /// The plain twin, for devices without a kernel here.
 at::Tensor by_operators(const at::Tensor& projected, const at::Tensor& A, const at::Tensor& B, double scale, const at::Tensor& squares) {
   const at::Tensor a = A.to(at::kDouble), b = B.to(at::kDouble), gram = at::mm(b, at::mm(a, a.t()));
@@ -85,6 +104,21 @@ at::Tensor by_operators(const at::Tensor& projected, const at::Tensor& A, const 
 }
 
 }  // namespace
+
+at::Tensor row_squares(const at::Tensor& weight) {
+  const bool own = weight.is_cpu() && weight.scalar_type() != at::kHalf && weight.numel() > 0 && has_dense_rows(weight);
+  if (!own) return at::linalg_vector_norm(weight.flatten(1), 2, {1}, false, at::kDouble).square();
+  const int64_t rows = weight.size(0), width = weight.numel() / rows;
+  const at::Tensor sums = at::empty({rows}, weight.options().dtype(at::kDouble));
+  AT_DISPATCH_FLOATING_TYPES_AND(at::kBFloat16, weight.scalar_type(), "row_squares", [&] {
+    const auto* from = weight.const_data_ptr<scalar_t>();
+    double* to = sums.mutable_data_ptr<double>();
+    tensor::parallel_for(0, rows, std::max<int64_t>(1, (1 << 16) / width), [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row) to[row] = squares_of(width, from + row * width);
+    });
+  });
+  return sums;
+}
 
 at::Tensor adapted_row_squares(const at::Tensor& projected, const at::Tensor& A, const at::Tensor& B, double scale,
                                const at::Tensor& squares) {

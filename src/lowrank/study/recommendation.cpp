@@ -104,8 +104,8 @@ void caution_baselines(const Summary& summary, const MethodSummary& chosen, std:
   const double agreement = chosen.forgetting.rank_agreement;
   if (std::isfinite(agreement) && agreement < 0.9) {
     cautions.push_back(
-        fmt::format("With it, the model's original sentence similarities keep a rank agreement of only {:.2f}: switch the "
-                    "adapter off for that use.",
+        fmt::format("With it, the similarities between the model's embeddings keep a rank agreement of only {:.2f}: switch the "
+                    "adapter off where those are used.",
                     agreement));
   }
 }

@@ -42,7 +42,8 @@ class Builder {
                 block(std::move(table)),
                 paragraph("The interval is for new seeds and new test items. Intervals of two methods may overlap although their paired "
                           "difference is clear: judge methods by the differences below. “Similarity kept” is the rank correlation of the "
-                          "model's sentence similarities before and after training; 1 means that nothing of that use is forgotten.")}};
+                          "similarities between the model's embeddings before and after training; 1 means that nothing of that use is "
+                          "forgotten.")}};
   }
 
   Section differences() const {
