@@ -25,6 +25,6 @@ build/lowrank compare --config tools/demo_style.yaml --model "$MODEL" --data "$E
 
 say "subject: the Halloween emoji, judged on other views of them and in new colours and outlines"
 build/lowrank compare --config tools/demo_subject.yaml --model "$MODEL" --data "$SUBJECT/subject-train" --test "$SUBJECT/subject-test" \
-  --forgetting "$EMOJI/noto-base" --prompts "$SUBJECT/prompts.json" "${judge[@]}" --out "$OUT/subject"
+  --prior-images "$SUBJECT/subject-prior" --forgetting "$EMOJI/noto-base" --prompts "$SUBJECT/prompts.json" "${judge[@]}" --out "$OUT/subject"
 
 say "the reports: $(realpath "$OUT/style/report.html") and $(realpath "$OUT/subject/report.html")"

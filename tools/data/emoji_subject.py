@@ -5,6 +5,7 @@ Writes into --out, from the folders of --emoji:
   subject-train   noto-halloween without the pictures below
   subject-test    pictures whose subject training shows in another view: the other one of a man, a woman and a person, of two
                   faces with horns, of two skulls, of two sweets
+  subject-prior   25 of the base's own pictures, evenly spread, to keep what it knows; none of those that colours and outlines are judged by
   prompts.json    subjects in colours and outlines that no picture of them has, for `lowrank compare --prompts`; examples of a
                   subject are its pictures of both hands, those of a colour and an outline the base's plain circles, hearts and squares
 The same folders give the same bytes.
@@ -27,6 +28,7 @@ COLOURS = {  # circle, square, heart
     "green": ["1F7E2", "1F7E9", "1F49A"], "blue": ["1F535", "1F7E6", "1F499"], "purple": ["1F7E3", "1F7EA", "1F49C"],
     "brown": ["1F7E4", "1F7EB", "1F90E"]}
 OUTLINES = ["circle", "square", "heart"]
+PRIOR = 25
 
 
 def prompts_of(emoji, out):
@@ -51,6 +53,12 @@ def prompts_of(emoji, out):
     return {"galleries": galleries, "prompts": prompts}
 
 
+def prior_of(emoji):
+    judged = {code for codes in COLOURS.values() for code in codes}
+    pictures = [picture for picture in sorted((emoji / "noto-base").glob("*.png")) if picture.stem not in judged]
+    return [pictures[i * len(pictures) // PRIOR] for i in range(PRIOR)]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--emoji", type=Path, required=True, help="what tools/data/emoji.py wrote")
@@ -64,9 +72,9 @@ def main():
         sys.exit(f"[subject] expected {', '.join(sorted(missing))} in {emoji / 'noto-halloween'}, got no such pictures")
     out.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    counts = {"subject-train": 0, "subject-test": 0}
-    for picture in pictures:
-        part = "subject-test" if picture.stem in HELD_OUT else "subject-train"
+    counts = {"subject-train": 0, "subject-test": 0, "subject-prior": 0}
+    parts = [("subject-test" if picture.stem in HELD_OUT else "subject-train", picture) for picture in pictures]
+    for part, picture in [*parts, *(("subject-prior", picture) for picture in prior_of(emoji))]:
         counts[part] += 1
         (fresh / part).mkdir(exist_ok=True)
         for file in (picture, picture.with_suffix(".txt")):
@@ -79,7 +87,9 @@ def main():
         shutil.rmtree(out)
     fresh.chmod(0o755)
     fresh.rename(out)
-    print(f"  {counts['subject-train']:6} subject-train\n  {counts['subject-test']:6} subject-test\n  {len(prompts['prompts']):6} prompts\n{arguments.out}")
+    for name, count in [*counts.items(), ("prompts", len(prompts["prompts"]))]:
+        print(f"  {count:6} {name}")
+    print(arguments.out)
 
 
 if __name__ == "__main__":
