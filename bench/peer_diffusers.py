@@ -179,7 +179,8 @@ def main():
         job = json.load(file)
     settings = job.get("settings", {})
     torch.set_num_threads(job["threads"])
-    torch.backends.cudnn.allow_tf32 = False
+    if job["mode"] != "steps":  # where numbers are compared; steps may take the fastest way
+        torch.backends.cudnn.allow_tf32 = False
     if settings.get("flush"):
         torch.set_flush_denormal(True)
     unet = read_unet(job, getattr(torch, job["dtype"]))

@@ -133,7 +133,8 @@ class Bench:
     def known_parity(self, dtypes):
         """What parity() found for this very program and these rows, found once."""
         path, wanted = self.folder / "parity.json", [f"{name} {dtype}" for name in self.arguments.rows for dtype in dtypes]
-        key = [hashlib.sha256(self.arguments.program.read_bytes()).hexdigest(), self.arguments.batch, self.arguments.device]
+        key = [hashlib.sha256(self.arguments.program.read_bytes()).hexdigest(), self.arguments.side, self.arguments.batch,
+               self.arguments.device]
         known = json.loads(path.read_text()) if path.exists() else {}
         found = known.get("results", {}) if known.get("key") == key else {}
         if not all(name in found for name in wanted):
@@ -199,6 +200,23 @@ def load_numbers(path):
     return {name: tensor.double().numpy() for name, tensor in load_file(path).items()}
 
 
+def measure_rows(bench, result, names, dtype):
+    arguments, best = bench.arguments, {}
+    for name in names:
+        key = name if not arguments.quick else name.split(" ", 1)[1]
+        if key not in best:
+            best[key], result["tuned"][f"{key} {dtype}"] = bench.tune(name, dtype)
+        if best[key] is None:
+            continue
+        row = result["rows"][f"{name} {dtype}"] = {"fastest": bench.measure(name, dtype, WAYS[dtype][best[key]]), "way": best[key]}
+        if not arguments.quick:
+            row["shipped"] = bench.measure(name, dtype, {})
+        print(f"  {name} in {dtype}: {unet_report.row_line(row)}", file=sys.stderr)
+    for group in GROUPS:
+        if {f"{method} {group}" for method in ("lora", "dora", "lokr")} <= set(arguments.rows):
+            result["own"][f"{group} {dtype}"] = bench.own_ratios(group, dtype)
+
+
 def measure_all(bench, result):
     arguments = bench.arguments
     names = [name for name in ROWS if ROWS[name][0] in arguments.rows and (arguments.lycoris or ROWS[name][1] == "peft")]
@@ -206,20 +224,10 @@ def measure_all(bench, result):
         if arguments.sampling_steps:
             sampling = result["sampling"][dtype] = bench.sampling(dtype)
             print(f"  sampling in {dtype}: {unet_report.sampling_line(sampling)}", file=sys.stderr)
-        best = {}
-        for name in names:
-            key = name if not arguments.quick else name.split(" ", 1)[1]
-            if key not in best:
-                best[key], result["tuned"][f"{key} {dtype}"] = bench.tune(name, dtype)
-            if best[key] is None:
-                continue
-            row = result["rows"][f"{name} {dtype}"] = {"fastest": bench.measure(name, dtype, WAYS[dtype][best[key]]), "way": best[key]}
-            if not arguments.quick:
-                row["shipped"] = bench.measure(name, dtype, {})
-            print(f"  {name} in {dtype}: {unet_report.row_line(row)}", file=sys.stderr)
-        for group in GROUPS:
-            if {f"{method} {group}" for method in ("lora", "dora", "lokr")} <= set(arguments.rows):
-                result["own"][f"{group} {dtype}"] = bench.own_ratios(group, dtype)
+        if arguments.device == "cpu":
+            measure_rows(bench, result, names, dtype)
+        else:
+            unet_gpu.measure_rows(bench, result, {name: ROWS[name] for name in names}, WAYS[dtype], GROUPS, dtype)
 
 
 def main():
@@ -261,7 +269,7 @@ def main():
     else:
         result["machine"] = torch.cuda.get_device_name()
     if arguments.only != "profile":
-        measure_all(bench, result) if arguments.device == "cpu" else unet_gpu.measure_all(bench, result, ROWS, WAYS, GROUPS)
+        measure_all(bench, result)
     text = unet_report.markdown(result)
     if arguments.parity and arguments.only is None:
         arguments.out.mkdir(parents=True, exist_ok=True)

@@ -27,32 +27,27 @@ def with_turns(bench, commands, rows, turns):
     return table, [dict(zip(names, process.finish()["rows"])) for names, process in zip(takes, running)]
 
 
-def measure_all(bench, result, all_rows, all_ways, groups):
-    arguments = bench.arguments
-    names = [name for name in all_rows if all_rows[name][0] in arguments.rows and (arguments.lycoris or all_rows[name][1] == "peft")]
-    for dtype in arguments.dtypes:
-        if arguments.sampling_steps:
-            sampling = result["sampling"][dtype] = bench.sampling(dtype)
-            print(f"  sampling in {dtype}: {unet_report.sampling_line(sampling)}", file=sys.stderr)
-        # LyCORIS' layers want their adapters in the model's dtype. Autocast has more operations than either of the others, each of which
-        # costs its start here.
-        ways = {way: [name for name in names if all_rows[name][1] == "peft" or dtype == "float32" or settings.get("narrow_adapters")]
-                for way, settings in all_ways[dtype].items() if not settings.get("autocast")}
-        commands = [(bench.ours("steps", [all_rows[name][0] for name in names], dtype), names)]
-        commands += [(bench.peer("steps", rows, dtype, all_ways[dtype][way]), rows) for way, rows in ways.items()]
-        table, ends = with_turns(bench, commands, names, bench.turns)
-        medians = {}
-        for name, (mine, *theirs) in zip(names, table):
-            tuned = {way: seconds for way, seconds in zip(ways, theirs) if seconds}
-            best = min(tuned, key=lambda way: statistics.median(tuned[way]))
-            end = [ends[0][name], ends[1 + list(ways).index(best)][name]]
-            medians[name] = mine
-            result["tuned"][f"{name} {dtype}"] = {way: statistics.median(seconds) for way, seconds in tuned.items()}
-            row = result["rows"][f"{name} {dtype}"] = {"way": best, "fastest": {
-                "ours": mine, "peer": tuned[best], "ratio": ratio(tuned[best], mine), "peak_bytes": [e["peak_bytes"] for e in end],
-                "memory": end[0]["peak_bytes"] / end[1]["peak_bytes"], "trained": end[0]["trained"]}}
-            print(f"  {name} in {dtype}: {unet_report.row_line(row)}", file=sys.stderr)
-        for group in groups:
-            own = [f"{method} {group}" for method in ("lora", "dora", "lokr")]
-            if set(own) <= set(medians):
-                result["own"][f"{group} {dtype}"] = {name: ratio(medians[name], medians[own[0]]) for name in own}
+def measure_rows(bench, result, rows, all_ways, groups, dtype):
+    """rows: {name: (our row, the library that does the same)}; all_ways: {way: settings} of the peer."""
+    # LyCORIS' layers want their adapters in the model's dtype. Autocast has more operations than either of the others, each of which
+    # costs its start here.
+    ways = {way: [name for name, (_, library) in rows.items() if library == "peft" or dtype == "float32" or settings.get("narrow_adapters")]
+            for way, settings in all_ways.items() if not settings.get("autocast")}
+    commands = [(bench.ours("steps", [ours for ours, _ in rows.values()], dtype), list(rows))]
+    commands += [(bench.peer("steps", names, dtype, all_ways[way]), names) for way, names in ways.items()]
+    table, ends = with_turns(bench, commands, list(rows), bench.turns)
+    medians = {}
+    for name, (mine, *theirs) in zip(rows, table):
+        tuned = {way: seconds for way, seconds in zip(ways, theirs) if seconds}
+        best = min(tuned, key=lambda way: statistics.median(tuned[way]))
+        end = [ends[0][name], ends[1 + list(ways).index(best)][name]]
+        medians[name] = mine
+        result["tuned"][f"{name} {dtype}"] = {way: statistics.median(seconds) for way, seconds in tuned.items()}
+        row = result["rows"][f"{name} {dtype}"] = {"way": best, "fastest": {
+            "ours": mine, "peer": tuned[best], "ratio": ratio(tuned[best], mine), "peak_bytes": [e["peak_bytes"] for e in end],
+            "memory": end[0]["peak_bytes"] / end[1]["peak_bytes"], "trained": end[0]["trained"]}}
+        print(f"  {name} in {dtype}: {unet_report.row_line(row)}", file=sys.stderr)
+    for group in groups:
+        own = [f"{method} {group}" for method in ("lora", "dora", "lokr")]
+        if set(own) <= set(medians):
+            result["own"][f"{group} {dtype}"] = {name: ratio(medians[name], medians[own[0]]) for name in own}

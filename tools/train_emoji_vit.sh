@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Trains the vision transformer of assets/emoji-vit from nothing on Noto emoji, first on all 96 subgroups and then on the 39 of the task,
-# and scores it: on held-out Noto emoji as they are and under changed conditions, and on the gemojione hand, which it has not seen. Half an
-# hour on two cores. What decides the result: the packages that tools/data/emoji.py reads, this file, tools/train_emoji_vit.yaml and, for
+# and scores it: on held-out Noto emoji as they are and under changed conditions, and on the gemojione hand, which it has not seen. 45 minutes
+# on one thread. What decides the result: the packages that tools/data/emoji.py reads, this file, tools/train_emoji_vit.yaml and, for
 # the last bits, the processor and the number of threads.
 #   OUT=<folder>     for the run (default build/emoji-vit); must not exist
 #   DATA=<folder>    of tools/data/emoji.py (default build/data/emoji; made when missing)

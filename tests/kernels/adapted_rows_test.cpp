@@ -89,11 +89,11 @@ TEST_F(AdaptedRowsOnly, ProductAndProjectionAreFoundTogether) {
     const auto both = frozen_rows_and_projection(x, weight, A);
     ASSERT_TRUE(both) << rank;
     const at::Tensor wide = weight.to(at::kDouble);
-    EXPECT_LT(distance(both->rows, x.to(at::kDouble).mm(wide.t())), 3e-3);
+    EXPECT_LT(distance(both->product, x.to(at::kDouble).mm(wide.t())), 3e-3);
     EXPECT_LT(distance(both->projected, wide.mm(A.to(at::kDouble).t())), 1e-6) << "A in three parts";
     const at::Tensor B = at::randn({300, rank}), gain = at::rand({300}) + 0.5, bias = at::randn({300}).to(at::kBFloat16);
     const at::Tensor y = lowrank_linear(x, weight, bias, A, B, 0.3, gain),
-                     same = lowrank_linear(x, weight, bias, A, B, 0.3, gain, {}, both->rows);
+                     same = lowrank_linear(x, weight, bias, A, B, 0.3, gain, {}, both->product);
     EXPECT_LT(distance(same, y), 5e-3);
   }
 }

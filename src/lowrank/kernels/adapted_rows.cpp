@@ -6,7 +6,6 @@
 
 #include "lowrank/kernels/packed_weights.h"
 #include "lowrank/kernels/rank_mix.h"
-#include "lowrank/kernels/rank_projection.h"
 #include "lowrank/kernels/rounding.h"
 #include "lowrank/kernels/tile_product.h"
 #include "lowrank/tensor/parallel.h"
@@ -181,18 +180,18 @@ at::Tensor adapted_rows(const at::Tensor& x, const at::Tensor& weight, const Low
   return y;
 }
 
-std::optional<RowsAndProjection> frozen_rows_and_projection(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& A) {
-  const int64_t rank = A.size(0), count = padded(3 * rank, kTileRows);
+std::optional<ProductAndProjection> frozen_rows_and_projection(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& A) {
+  const int64_t rank = A.size(0);
   const bool can = has_adapted_rows({A, weight, {}, {}, 1}, x) && weight.scalar_type() == at::kBFloat16 && weight.is_contiguous() &&
                    A.scalar_type() == at::kFloat && rank % 2 == 0;
   if (!can) return std::nullopt;
   const AdaptedFactors factors(weight, /*turned=*/true, /*blocks=*/1, weight.size(0), /*rank=*/0);
   if (factors.is_kept()) return std::nullopt;
-  const at::Tensor split = split_by_taps(A, /*taps=*/1, count), projected = at::empty({weight.size(0), rank}, A.options()),
+  const at::Tensor split = split_by_taps(A, /*taps=*/1), projected = at::empty({weight.size(0), rank}, A.options()),
                    y = at::empty({x.size(0), weight.size(0)}, x.options());
   factors.multiply_all(x.size(0), x.const_data_ptr<at::BFloat16>(), nullptr, nullptr, nullptr, y.mutable_data_ptr<at::BFloat16>(),
-                       {count, split.const_data_ptr<at::BFloat16>(), rank, projected.mutable_data_ptr<float>()});
-  return RowsAndProjection{y, projected};
+                       {split.size(1), split.const_data_ptr<at::BFloat16>(), rank, projected.mutable_data_ptr<float>()});
+  return ProductAndProjection{y, projected};
 }
 
 }  // namespace lowrank::kernels

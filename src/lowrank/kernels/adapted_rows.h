@@ -7,6 +7,7 @@
 
 #include "lowrank/kernels/buffer.h"
 #include "lowrank/kernels/lowrank_update.h"
+#include "lowrank/kernels/rank_projection.h"
 
 namespace lowrank::kernels {
 
@@ -20,10 +21,7 @@ at::Tensor adapted_rows(const at::Tensor& x, const at::Tensor& weight, const Low
 
 /// x·Wᵀ [N, O] and W·Aᵀ [O, R] (as wide_projection()), for which W is read once; x [N, I] and W without gaps, A [R, I] float32. nullopt
 /// where adapted_rows() has no kernel for such x, W and A, and where W is packed and kept, which makes reading it cheap.
-struct RowsAndProjection {
-  at::Tensor rows, projected;
-};
-std::optional<RowsAndProjection> frozen_rows_and_projection(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& A);
+std::optional<ProductAndProjection> frozen_rows_and_projection(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& A);
 
 /// More left factors of a product's Q, split_by_taps(A) [count, depth], and what they are for: Qᵀ·Aᵀ [blocks·width, rank].
 struct MoreFactors {

@@ -217,10 +217,9 @@ at::Tensor unit_conv2d(const at::Tensor& x, const at::Tensor& weight, const at::
 }
 
 ProductAndProjection unit_conv2d_and_projection(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& A, const ConvGeometry& c) {
-  const int64_t rank = A.size(0), rows = rounded_up(3 * rank, kTileRows);
-  const at::Tensor projected = at::empty({weight.size(0), rank}, A.options());
+  const at::Tensor projected = at::empty({weight.size(0), A.size(0)}, A.options());
   const at::Tensor y =
-      product(x.detach(), weight, {}, c, /*transposed=*/false, c.output(x.sizes().slice(2)), split_by_taps(A, c.taps(), rows), projected);
+      product(x.detach(), weight, {}, c, /*transposed=*/false, c.output(x.sizes().slice(2)), split_by_taps(A, c.taps()), projected);
   return {y, projected};
 }
 

@@ -5,6 +5,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "lowrank/kernels/conv_taps.h"
+#include "lowrank/kernels/rank_projection.h"
 
 namespace lowrank::kernels {
 
@@ -23,9 +24,6 @@ bool has_unit_conv2d(const at::Tensor& x, const at::Tensor& weight, const ConvGe
 at::Tensor unit_conv2d(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, const ConvGeometry& geometry);
 
 /// The same without a bias, and W·Aᵀ [O, R] as wide_projection() gives it for A [R, I·taps] float32, while W is at hand for the other.
-struct ProductAndProjection {
-  at::Tensor y, projected;
-};
 ProductAndProjection unit_conv2d_and_projection(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& A,
                                                 const ConvGeometry& geometry);
 

@@ -121,8 +121,8 @@ void SplitFactor::split_run(int64_t count, const float* from, int64_t step, at::
 
 }  // namespace
 
-at::Tensor split_by_taps(const at::Tensor& A, int64_t taps, int64_t rows) {
-  const int64_t rank = A.size(0), n = A.size(1) / taps;
+at::Tensor split_by_taps(const at::Tensor& A, int64_t taps) {
+  const int64_t rank = A.size(0), rows = (3 * rank + 15) / 16 * 16, n = A.size(1) / taps;
   const at::Tensor a = A.detach().contiguous(), parts = at::empty({taps, rows, n}, a.options().dtype(at::kBFloat16));
   const float* from = a.const_data_ptr<float>();
   auto* to = parts.mutable_data_ptr<at::BFloat16>();

@@ -41,7 +41,7 @@ std::optional<Host::ProductAndProjection> Linear::multiply_and_project(const at:
   if (weight().requires_grad()) return std::nullopt;
   const auto both = kernels::frozen_rows_and_projection(x.detach().reshape({-1, x.size(-1)}).contiguous(), weight(), A);
   if (!both) return std::nullopt;
-  return ProductAndProjection{both->rows, both->projected};
+  return ProductAndProjection{both->product, both->projected};
 }
 
 }  // namespace lowrank::nn
